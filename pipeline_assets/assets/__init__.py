@@ -1,0 +1,1 @@
+"""The assets: thin wiring between Dagster and what `compute` does. What is built, never when."""

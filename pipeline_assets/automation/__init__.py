@@ -1,0 +1,1 @@
+"""Automation: when assets are built, and what asks for it."""

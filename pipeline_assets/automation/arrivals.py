@@ -1,0 +1,85 @@
+"""Arrivals: what a door (sensor, schedule, command line) does before a run: look, plan, and open batches.
+
+What belongs here: the look and the claims, shared by all doors. What does not: the decision (`planning`), and
+launching runs. It imports no Dagster, so that a look that finds nothing costs no more than the look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from pipeline_assets.compute.context import Context
+from pipeline_assets.compute.reconcile import reconcile, to_read_anew, to_rebuild
+from pipeline_assets.planning import Plan, cut_batches, make_plan
+from pipeline_assets.settings import Settings
+from pipeline_assets.storage import control, ledger
+from pipeline_assets.storage.landing import Landed, list_landing
+from pipeline_assets.storage.store import Entry
+from pipeline_assets.storage.units import Unit
+
+
+@dataclass(frozen=True)
+class Look:
+    """What has landed and what follows from it."""
+
+    landed: Landed
+    plan: Plan
+
+
+def today() -> date:
+    """The day of the last daily partition, UTC."""
+    return datetime.now(UTC).date()
+
+
+def look(context: Context, settings: Settings, *, everything: bool) -> Look:
+    """List what has landed and plan.
+
+    With `everything`, all daily folders are listed, all manifests are compared with the published days, units
+    of an older kernel are rebuilt a portion at a time, and files of an unknown format are read again where
+    the configuration has changed; without, it is the folders of the look-back and
+    the units known to be pending.
+
+    Raises `StorageUnavailableError` where the storage can't be listed.
+    """
+    since = "" if everything else (today() - timedelta(days=settings.look_back_days)).isoformat()
+    landed = list_landing(context.store, since=since)
+    behind = set(control.pending_markers(context.store))
+    if everything:
+        state = reconcile(context)
+        behind |= state.to_repair
+        behind |= to_rebuild(state, landed.paths, settings.rebuild_units)
+        behind |= to_read_anew(state, context, landed.paths)
+    plan = make_plan(
+        landed,
+        ledger.known_files(context.store),
+        behind,
+        first_day=settings.start_date,
+        last_day=today(),
+    )
+    return Look(landed, plan)
+
+
+def open_batches(
+    context: Context, settings: Settings, entries: Iterable[Entry], *, at_most: int | None = None
+) -> list[Unit]:
+    """Batches for new incremental files: those that claimed a file before, and new ones within the limits.
+
+    `at_most` limits the new ones; files beyond stay unclaimed.
+    """
+    owners: set[Unit] = set()
+    unclaimed = []
+    for entry in entries:
+        owner = control.claimed_by(context.store, entry.path)
+        if owner is None:
+            unclaimed.append(entry)
+        else:
+            owners.add(owner)
+    cut = cut_batches(unclaimed, max_files=settings.batch_max_files, max_bytes=settings.batch_max_bytes)
+    for batch in cut[:at_most]:
+        unit = control.create_batch(context.store, {entry.path: (entry.size, entry.etag) for entry in batch})
+        for entry in batch:
+            control.claim(context.store, entry.path, unit)
+        owners.add(unit)
+    return sorted(owners)

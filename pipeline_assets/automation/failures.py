@@ -1,0 +1,32 @@
+"""Why a run failed, in one line.
+
+What belongs here: finding the cause among a run's events. What does not: what is done about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import dagster as dg
+from dagster._core.events import JobFailureData
+
+
+def why_failed(events: Iterable[dg.DagsterEvent]) -> str:
+    """The innermost error of the first step that failed, or of the run."""
+    for event in events:
+        error = None
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data and data.user_failure_data.description:
+                return data.user_failure_data.description
+            error = data.error
+        elif event.is_job_event and event.is_failure:
+            ended = event.event_specific_data
+            error = ended.error if isinstance(ended, JobFailureData) else None
+            if error is None and event.message:  # as of a run whose process is gone
+                return event.message
+        while error is not None and error.cause is not None:
+            error = error.cause
+        if error is not None:
+            return error.message.strip()
+    return "no step failed; its log in the UI says more"

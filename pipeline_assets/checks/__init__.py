@@ -1,0 +1,1 @@
+"""Quality and completeness checks, shown on the assets they speak of."""

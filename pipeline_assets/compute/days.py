@@ -1,0 +1,313 @@
+"""Gold to a day's state: the deliveries that have rows on an event day, folded together.
+
+What belongs here: which contributions are in a day's state, and folding in what is missing. What does not:
+what people see of it (`publish`). A new contribution is merged into the stored state and nothing else is
+read; only when one that was folded in has changed is the day merged again from all its deliveries' gold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Final
+
+import polars as pl
+
+from pipeline_assets.compute.context import Context
+from pipeline_assets.compute.gold import refresh_gold
+from pipeline_assets.compute.silver import refresh_silver
+from pipeline_assets.kernel.rollups import ROLLUPS, proven_rows
+from pipeline_assets.kernel.schemas import KERNEL_VERSION, LAYERS
+from pipeline_assets.storage.manifests import (
+    DayState,
+    Manifest,
+    Part,
+    contribution,
+    contribution_key,
+    day_folder,
+    digest,
+    new_attempt,
+    read_day,
+    read_manifest,
+    swap_day,
+)
+from pipeline_assets.storage.parts import scan_live, scan_table
+from pipeline_assets.storage.quarantine import InvalidRowsError
+from pipeline_assets.storage.store import SwapConflictError
+from pipeline_assets.storage.units import Unit
+
+_TRIES: Final = 50
+
+Rollups = dict[str, pl.DataFrame]
+# Files by the attempt that holds their rows.
+Live = dict[str, set[str]]
+Files = Mapping[str, Collection[str]]
+
+
+class ClosedDayError(Exception):
+    """A day can't follow a change: what it holds of some deliveries can't be told apart any more.
+
+    Retention has deleted their gold, so the day stays as it is.
+    """
+
+    def __init__(self, state: DayState, units: Iterable[str]) -> None:
+        self.can_be_shown = bool(state.units) and state.kernel == KERNEL_VERSION
+        super().__init__(
+            f"{state.day} stays as it is: it would have to be merged again, and retention has deleted the"
+            f" gold of {', '.join(sorted(units)[:5])}"
+        )
+
+
+@dataclass(frozen=True)
+class UnitView:
+    """A unit's bronze and gold manifests, read at one time."""
+
+    unit: Unit
+    bronze: Manifest
+    gold: Manifest
+
+    @property
+    def complete(self) -> bool:
+        """Whether gold has caught up with bronze."""
+        return self.bronze.attempts == self.gold.attempts
+
+    @property
+    def touched_days(self) -> set[date]:
+        """Every event day that this unit has, or ever had, rows on."""
+        return {date.fromisoformat(day) for day in (*self.gold.touched_days, *self.bronze.touched_days)}
+
+    def key_on(self, day: date) -> str | None:
+        """The digest of what the unit gives to a day; None where it gives nothing."""
+        return contribution(self.gold, self.bronze, day)[0]
+
+    def live_on(self, day: date) -> Live:
+        """The files that the unit gives to a day, by the attempt that holds their rows."""
+        return contribution(self.gold, self.bronze, day)[1]
+
+    def lost_on(self, day: date) -> set[str]:
+        """Attempts whose rows of a day retention has deleted, or has left as an older kernel made them."""
+        lost = {*self.gold.removed, *self.gold.older}
+        return lost & self.live_on(day).keys() if lost else set()
+
+
+def view_unit(context: Context, unit: Unit) -> UnitView:
+    """A unit as its manifests say now. Gold first: bronze may then only be ahead of it."""
+    gold = read_manifest(context.store, "gold", unit).value
+    return UnitView(unit, read_manifest(context.store, "bronze", unit).value, gold)
+
+
+def fold_day(context: Context, day: date, units: Iterable[Unit], *, remerge: bool = False) -> DayState:
+    """Bring a day's state up to what these units give to it; the state as it is then.
+
+    With `remerge` the day is merged again from the gold of these units and of all that are folded in.
+
+    Raises `ClosedDayError` where that needs gold that retention has deleted.
+    """
+    wanted_units = sorted(set(units))
+    for _ in range(_TRIES):
+        stored = read_day(context.store, day.isoformat(), KERNEL_VERSION)
+        state = stored.value
+        views = {str(unit): view_unit(context, unit) for unit in wanted_units}
+        wanted = {name: view.key_on(day) for name, view in views.items()}
+        stale = {name for name, key in wanted.items() if state.units.get(name, key) != key}
+        new = {name for name, key in wanted.items() if key is not None and name not in state.units}
+        outdated = remerge or state.kernel != KERNEL_VERSION
+        if not (new or stale or outdated):
+            return state
+        if stale or outdated:
+            names = {*state.units, *wanted}
+            views |= {name: view_unit(context, Unit.parse(name)) for name in names - views.keys()}
+            following = _merge_again(context, day, state, views)
+        else:
+            following = _fold_in(context, day, state, [views[name] for name in sorted(new)])
+        try:
+            swap_day(context.store, following, stored.etag)
+        except SwapConflictError:
+            continue
+        return following
+    raise RuntimeError(f"{day}: lost {_TRIES} races for its state")
+
+
+def close_day(context: Context, day: date, unit: Unit) -> bool:
+    """Make a day independent of a unit's gold, so that it can be deleted; whether the day is so now.
+
+    A day that does not show the unit as its manifests say is left to the next run.
+    """
+    for _ in range(_TRIES):
+        stored = read_day(context.store, day.isoformat(), KERNEL_VERSION)
+        state, name = stored.value, str(unit)
+        view = view_unit(context, unit)
+        live = view.live_on(day)
+        if state.kernel != KERNEL_VERSION or state.units.get(name) != view.key_on(day):
+            return False
+        kept = state.closed.get(name, {})
+        rest = _beyond(live, kept)
+        if _beyond(kept, live) or view.lost_on(day) & rest.keys():
+            return False
+        if rest and state.closed and state.closed_columns != _columns():
+            return False
+        if not rest:
+            return True
+        closed = {**state.closed, name: {attempt: sorted(paths) for attempt, paths in live.items()}}
+        if {other: contribution_key(files) for other, files in closed.items()} == state.units:
+            parts = state.parts
+        else:
+            merged = _merge(context, day, [(view, rest)], _load(context, day, state.closed_parts))
+            parts = _write_parts(context, day, merged)
+        try:
+            following = replace(state, closed=closed, closed_parts=parts, closed_columns=_columns())
+            swap_day(context.store, following, stored.etag)
+        except SwapConflictError:
+            continue
+        return True
+    raise RuntimeError(f"{day}: lost {_TRIES} races for its state")
+
+
+def held_back_by(day: date, state: DayState, views: Mapping[str, UnitView]) -> set[str]:
+    """Units because of which a day can't be merged again; empty where it can.
+
+    That is where retention has deleted rows that the day has not kept apart, or where it has kept apart rows
+    of files that don't count any more: they can't be taken out again. It is also where what was kept lacks
+    rollups or columns of this kernel: the day would lose what it says now.
+    """
+    if not any(view.lost_on(day) for view in views.values()):
+        return set()
+    if state.closed and state.closed_columns != _columns():
+        return set(state.closed)
+    held = set()
+    for name in views.keys() | state.closed.keys():
+        view = views.get(name)
+        live, lost = (view.live_on(day), view.lost_on(day)) if view else ({}, set())
+        kept = state.closed.get(name, {})
+        if _beyond(kept, live) or lost & _beyond(live, kept).keys():
+            held.add(name)
+    return held
+
+
+def load_state(context: Context, state: DayState) -> Rollups:
+    """A day's rollups as stored; empty ones where nothing is folded in."""
+    return _load(context, date.fromisoformat(state.day), state.parts)
+
+
+def _load(context: Context, day: date, parts: Iterable[Part]) -> Rollups:
+    frames = {name: rollup.merge_day([]) for name, rollup in ROLLUPS.items()}
+    for part in parts:
+        if part.table in frames:
+            path = f"{day_folder(day.isoformat())}/{part.name}"
+            frames[part.table] = scan_table(context.store, [path], frames[part.table].schema, path).collect()
+    return frames
+
+
+def _fold_in(context: Context, day: date, state: DayState, views: Iterable[UnitView]) -> DayState:
+    """The state with what these units give to it; nothing else is read."""
+    fresh = [_of_this_kernel(context, view) for view in views]
+    lost = [str(view.unit) for view in fresh if view.lost_on(day)]
+    if lost:
+        raise ClosedDayError(state, lost)
+    merged = _merge(context, day, [(view, view.live_on(day)) for view in fresh], load_state(context, state))
+    units = state.units | {str(view.unit): key for view in fresh if (key := view.key_on(day))}
+    return replace(state, units=units, parts=_write_parts(context, day, merged), hits=_hits(merged))
+
+
+def _merge_again(context: Context, day: date, state: DayState, views: Mapping[str, UnitView]) -> DayState:
+    """The state of what these units give: from their gold, and from what the day has kept of closed ones."""
+    fresh = {name: _of_this_kernel(context, view) for name, view in sorted(views.items())}
+    held = held_back_by(day, state, fresh)
+    if held:
+        raise ClosedDayError(state, held)
+    if any(view.lost_on(day) for view in fresh.values()):
+        closed, closed_parts, columns = state.closed, state.closed_parts, state.closed_columns
+    else:
+        closed, closed_parts, columns = {}, (), ""
+    rest = [(view, _beyond(view.live_on(day), closed.get(name, {}))) for name, view in fresh.items()]
+    merged = _merge(context, day, rest, _load(context, day, closed_parts))
+    return DayState(
+        day.isoformat(),
+        KERNEL_VERSION,
+        {name: key for name, view in fresh.items() if (key := view.key_on(day))},
+        _write_parts(context, day, merged),
+        _hits(merged),
+        closed,
+        closed_parts,
+        columns,
+    )
+
+
+def _beyond(files: Files, known: Files) -> Live:
+    """Files, by attempt, without those that are known."""
+    rest = {attempt: set(paths) - set(known.get(attempt, ())) for attempt, paths in files.items()}
+    return {attempt: paths for attempt, paths in rest.items() if paths}
+
+
+def _of_this_kernel(context: Context, view: UnitView) -> UnitView:
+    """The unit with gold of this kernel, so that a day is never merged from rows of two.
+
+    Its landed files are not read again: its attempts stay what they are, and so do its other days, which are
+    rebuilt in their turn.
+    """
+    if not view.gold.files or view.gold.kernel == KERNEL_VERSION:
+        return view
+    refresh_silver(context, view.unit, reuse=True)
+    refresh_gold(context, view.unit, reuse=True)
+    return view_unit(context, view.unit)
+
+
+def _merge(
+    context: Context, day: date, contributions: Iterable[tuple[UnitView, Live]], base: Rollups
+) -> Rollups:
+    """What is merged already, with the rows of a day from these units' gold, of these files only."""
+    parts = {name: [frame] for name, frame in base.items()}
+    for view, live in contributions:
+        if not live:
+            continue
+        rows = {
+            name: scan_live(
+                context.store, "gold", view.unit, view.gold.parts_of(name), live, LAYERS["gold"][name]
+            )
+            .filter(pl.col("event_date") == day)
+            .collect()
+            for name in ROLLUPS
+        }
+        _prove_contribution(view, day, live, rows)
+        for name, frame in rows.items():
+            parts[name].append(frame)
+    return {name: rollup.merge_day(parts[name]) for name, rollup in ROLLUPS.items()}
+
+
+def _prove_contribution(view: UnitView, day: date, live: Live, rows: Rollups) -> None:
+    """A unit gives to a day exactly the requests and errors that bronze counted in its files for that day."""
+    counted = {path for files in live.values() for path in files}
+    files = [file for file in view.gold.files if file.path in counted]
+    key = day.isoformat()
+    for source, wanted in (
+        ("requests", sum(file.request_days.get(key, 0) for file in files)),
+        ("errors", sum(file.error_days.get(key, 0) for file in files)),
+    ):
+        found = proven_rows(rows, source)
+        if found != wanted:
+            raise InvalidRowsError(f"{view.unit}: bronze has {wanted} {source} on {day}, gold has {found}")
+
+
+def _columns() -> str:
+    """Digest of the rollups and their columns: rows merged under another one lack some of them."""
+    return digest(
+        f"{name}.{column}: {dtype}"
+        for name in sorted(ROLLUPS)
+        for column, dtype in ROLLUPS[name].table.schema.items()
+    )
+
+
+def _hits(merged: Rollups) -> int:
+    return int(merged["traffic"]["hits"].sum())
+
+
+def _write_parts(context: Context, day: date, merged: Rollups) -> tuple[Part, ...]:
+    attempt = new_attempt()
+    parts: list[Part] = []
+    for name, frame in merged.items():
+        if frame.height:
+            path = f"{day_folder(day.isoformat())}/{name}-{attempt}.parquet"
+            size = context.store.write_parquet(path, frame)
+            parts.append(Part(name, path.rpartition("/")[2], attempt, frame.height, size))
+    return tuple(parts)

@@ -1,0 +1,91 @@
+"""Silver to gold: roll up the rows of one unit.
+
+What belongs here: which parts must be rolled up, and the commit. What does not: what a rollup is
+(`kernel.rollups`), and how units meet in a day (`days`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Final
+
+import polars as pl
+
+from pipeline_assets.compute.context import Context
+from pipeline_assets.compute.derive import Attempt, Derivation, refresh_layer
+from pipeline_assets.kernel.rollups import PROVEN, ROLLUPS, proven_rows, roll_up_part
+from pipeline_assets.kernel.schemas import SILVER
+from pipeline_assets.storage.manifests import FileRecord, Manifest
+from pipeline_assets.storage.parts import PartWriter, part_paths, scan_table
+from pipeline_assets.storage.quarantine import InvalidRowsError
+from pipeline_assets.storage.units import Unit
+
+_LINES_SCHEMA: Final = {
+    "source_file": pl.String(),
+    "event_date": pl.Date(),
+    "site": pl.String(),
+    "fate": pl.String(),
+    "reason": pl.String(),
+    "lines": pl.Int64(),
+}
+
+
+def refresh_gold(context: Context, unit: Unit, *, reuse: bool) -> Manifest | None:
+    """Bring a unit's gold up to its silver; None where there is no silver."""
+    return refresh_layer(context, unit, _GOLD, reuse=reuse)
+
+
+def _roll_up(context: Context, unit: Unit, silver: Attempt, writer: PartWriter) -> None:
+    # Part by part, so that memory is bounded by a part and by what it rolls up to, not by the delivery.
+    rolled: dict[str, list[pl.LazyFrame]] = {name: [] for name in ROLLUPS}
+    for part in silver.parts:
+        paths = part_paths("silver", unit, [part])
+        rows = scan_table(context.store, paths, SILVER[part.table].schema, f"silver/{unit}")
+        for name, frame in roll_up_part(part.table, rows).items():
+            rolled[name].append(frame.lazy())
+    rest = _lines_without_a_row(silver.files)
+    if rest.height:
+        for name, frame in roll_up_part("lines", rest.lazy()).items():
+            rolled[name].append(frame.lazy())
+    for name, frames in rolled.items():
+        if frames:
+            writer.write(name, ROLLUPS[name].merge_files(frames) if len(frames) > 1 else frames[0])
+    _prove_rows(context, unit, silver, writer)
+
+
+def _lines_without_a_row(files: Iterable[FileRecord]) -> pl.DataFrame:
+    """Rejected, blank and comment lines by file, on the day on which lines without a time count."""
+    rows = []
+    for file in files:
+        day = file.day_of_rest
+        if day is None:
+            continue
+        # A file read by an older version has no reasons on record.
+        unknown = file.rejected - sum(file.rejects.values())
+        fates = [
+            *(("rejected", reason, lines) for reason, lines in file.rejects.items()),
+            ("rejected", None, unknown),
+            ("blank", None, file.blank),
+            ("comment", None, file.comment),
+        ]
+        rows += [
+            (file.path, date.fromisoformat(day), file.site or "default", fate, reason, lines)
+            for fate, reason, lines in fates
+            if lines
+        ]
+    return pl.DataFrame(rows, schema=_LINES_SCHEMA, orient="row")
+
+
+def _prove_rows(context: Context, unit: Unit, silver: Attempt, writer: PartWriter) -> None:
+    """Every row of silver is in the gold that was written."""
+    written = {part.table: part_paths("gold", unit, [part]) for part in writer.parts}
+    rows = {name: context.store.scan_parquet(paths) for name, paths in written.items()}
+    for table in PROVEN:
+        wanted = sum(part.rows for part in silver.parts if part.table == table)
+        found = proven_rows(rows, table)
+        if found != wanted:
+            raise InvalidRowsError(f"{unit}: {wanted} {table} in silver but {found} in gold")
+
+
+_GOLD: Final = Derivation("gold", "silver", _roll_up)

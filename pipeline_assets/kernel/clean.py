@@ -1,0 +1,91 @@
+"""Bronze to silver: rows as the server wrote them become clean, enriched rows.
+
+What belongs here: anything that a row says by itself, such as its event day, its path, its status class and
+what its user agent is. What does not: anything that needs a second row (`rollups`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+from pipeline_assets.kernel import referrers, user_agents
+from pipeline_assets.kernel.escapes import ESCAPED_COLUMNS, undone
+from pipeline_assets.kernel.message_templates import template_of
+from pipeline_assets.kernel.schemas import SILVER_ERRORS, SILVER_REQUESTS
+
+# GoAccess 1.7's `static-file` (goaccess.conf), and what has become common on the web since.
+_STATIC_FILE: Final = (
+    r"(?i)\.(?:css|js|jpg|png|gif|ico|jpeg|pdf|csv|mpeg|mpg|swf|woff|woff2|xls|xlsx|doc|docx|ppt|pptx|txt|zip"
+    r"|ogg|mp3|mp4|exe|iso|gz|rar|svg|bmp|tar|tgz|tiff|tif|ttf|flv|dmg|xz|zst"
+    r"|webp|avif|webm|eot|otf|map|wasm|mjs)$"
+)
+
+
+def clean_requests(bronze: pl.LazyFrame) -> pl.LazyFrame:
+    """Bronze `requests` to silver `requests` (columns: `schemas.SILVER_REQUESTS`).
+
+    What servers escaped is plain here. The distinct user agents are collected at once and looked up; the rest
+    is lazy.
+    """
+    bronze = bronze.with_columns(undone(column) for column in ESCAPED_COLUMNS)
+    target = pl.col("target")
+    without_fragment = target.str.splitn("#", 2).struct[0]
+    parts = without_fragment.str.splitn("?", 2)
+    agents = user_agents.look_up(bronze.select(pl.col("user_agent").unique()).collect()["user_agent"])
+    host = pl.col("referrer_host")
+    return (
+        bronze.with_columns(
+            *_event_time(),
+            path=parts.struct[0],
+            query=parts.struct[1],
+            status_class=status_class(),
+            referrer_host=referrers.host_of(pl.col("referer")),
+        )
+        .with_columns(
+            path_kind=pl.when(pl.col("path").str.contains(_STATIC_FILE))
+            .then(pl.lit("static"))
+            .when(pl.col("path").is_not_null())
+            .then(pl.lit("page")),
+            referrer_kind=referrers.kind_of(pl.col("referer"), host, pl.col("site")),
+            search_phrase=referrers.phrase_of(pl.col("referer"), host),
+        )
+        .join(agents.lazy(), on="user_agent", how="left", maintain_order="left")
+        # A request without a user agent says nothing of a bot.
+        .with_columns(pl.col("is_bot").fill_null(value=False), pl.col("device").fill_null("other"))
+        .select(SILVER_REQUESTS.column_names)
+    )
+
+
+def clean_errors(bronze: pl.LazyFrame) -> pl.LazyFrame:
+    """Bronze `errors` to silver `errors` (columns: `schemas.SILVER_ERRORS`)."""
+    return bronze.with_columns(*_event_time(), template=template_of(pl.col("message"))).select(
+        SILVER_ERRORS.column_names
+    )
+
+
+CLEANERS: Final = {"requests": clean_requests, "errors": clean_errors}
+
+
+def _event_time() -> tuple[pl.Expr, pl.Expr]:
+    timestamp = pl.col("timestamp")
+    return timestamp.dt.date().alias("event_date"), timestamp.dt.hour().cast(pl.Int8).alias("hour")
+
+
+def status_class() -> pl.Expr:
+    """`status` to its class: 1xx to 5xx, or `other` where it has none or is out of range."""
+    status = pl.col("status")
+    return (
+        pl.when(status.is_between(100, 599)).then(pl.format("{}xx", status // 100)).otherwise(pl.lit("other"))
+    )
+
+
+def written_date() -> pl.Expr:
+    """The date as the log writes it, in the zone of the line."""
+    return (pl.col("timestamp") + pl.duration(minutes=pl.col("utc_offset_minutes"))).dt.date()
+
+
+def count_written_days(requests: pl.DataFrame) -> pl.DataFrame:
+    """How many of some bronze `requests` each date as written has: `written_date` and `count`."""
+    return requests.group_by(written_date().alias("written_date")).len("count")

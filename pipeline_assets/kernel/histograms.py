@@ -1,0 +1,63 @@
+"""Histograms of whole numbers: which bucket a number falls in, what a bucket holds, and quantiles.
+
+What belongs here: the buckets' arithmetic, exact in integers, so that every machine gives the same. What does
+not: what is measured (`rollups`, `projections`).
+
+The buckets are HdrHistogram's (Gil Tene, hdrhistogram.org): 16 to each power of two. Numbers below 16 have a
+bucket of their own; any other bucket is at most 1/16 of its smallest number wide, so its middle is at most
+1/32 (3.2 percent) away from any number in it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+_SUB_BUCKETS: Final = 16
+_SUB_BITS: Final = 4
+_TOP_BIT: Final = 63
+
+
+def bucket_of(value: pl.Expr) -> pl.Expr:
+    """The bucket of a whole number (Int64), as Int16; a negative number counts as 0."""
+    number = value.clip(lower_bound=0)
+    bits = pl.lit(_TOP_BIT) - number.bitwise_leading_zeros().cast(pl.Int64)
+    exponent = (bits - _SUB_BITS).clip(lower_bound=0)
+    # Below 16 the number is its own bucket; above, its five leading bits say which.
+    return ((exponent * _SUB_BUCKETS) + number // _power_of_two(exponent)).cast(pl.Int16)
+
+
+def lowest(bucket: pl.Expr) -> pl.Expr:
+    """The smallest number in a bucket."""
+    number = bucket.cast(pl.Int64)
+    exponent = _exponent(number)
+    return (number - exponent * _SUB_BUCKETS) * _power_of_two(exponent)
+
+
+def highest(bucket: pl.Expr) -> pl.Expr:
+    """The largest number in a bucket."""
+    return lowest(bucket) + _power_of_two(_exponent(bucket.cast(pl.Int64))) - 1
+
+
+def middle(bucket: pl.Expr) -> pl.Expr:
+    """The number that stands for a bucket: the middle of its smallest and its largest, rounded down."""
+    return lowest(bucket) + (_power_of_two(_exponent(bucket.cast(pl.Int64))) - 1) // 2
+
+
+def quantile(percent: int) -> pl.Expr:
+    """In a group sorted by `bucket`, with `hits` in each: what so many percent of the hits don't exceed.
+
+    It is the middle of the bucket that holds the hit of rank ceil(percent/100 * hits) (the nearest rank).
+    """
+    hits = pl.col("hits")
+    rank = (hits.sum() * percent + 99) // 100
+    return middle(pl.col("bucket").filter(hits.cum_sum() >= rank).first())
+
+
+def _exponent(bucket: pl.Expr) -> pl.Expr:
+    return (bucket // _SUB_BUCKETS - 1).clip(lower_bound=0)
+
+
+def _power_of_two(exponent: pl.Expr) -> pl.Expr:
+    return pl.lit(2, pl.Int64).pow(exponent.cast(pl.UInt32))

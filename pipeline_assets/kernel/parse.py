@@ -1,0 +1,358 @@
+"""A landed file to bronze: every line of it becomes a row, part of one, a reject, or a count.
+
+What belongs here: which formats a file has, the site, the window of accepted times, the reasons for rejects,
+and the accounting. What does not: cutting lines (`lines`), and reading them (`readers`).
+
+What a file yields does not depend on where its chunks are cut.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time
+from itertools import chain
+from typing import Final
+
+import polars as pl
+
+from pipeline_assets.kernel.continuations import MAX_ENTRY_BYTES, MAX_ENTRY_LINES, join_continuations
+from pipeline_assets.kernel.decompress import ByteSource, open_decompressed
+from pipeline_assets.kernel.definitions import Definition
+from pipeline_assets.kernel.detection import SAMPLE_LINES, Sample, sample_of
+from pipeline_assets.kernel.error_lines import with_whole_context
+from pipeline_assets.kernel.formats import ACCESS_WITHOUT_TIME, SHORT_FORMATS, RejectReason, site_from_name
+from pipeline_assets.kernel.lines import (
+    BYTE_ORDER_MARK,
+    CHUNK_BYTES,
+    MAX_LINE_BYTES,
+    LineReader,
+)
+from pipeline_assets.kernel.readers import Formats, read_texts
+from pipeline_assets.kernel.schemas import BRONZE_ERRORS, BRONZE_REJECTED, BRONZE_REQUESTS
+
+# Heads of these two kinds are never equal, whatever the digests.
+_LINE_HEAD: Final = "line-"
+_CONTENT_HEAD: Final = "content-"
+_DEFAULT_SITE: Final = "default"
+_BYTE_ORDER_MARK: Final = BYTE_ORDER_MARK.decode()
+# Python decodes what Polars refuses, much more slowly, so only the runs of this many lines that need it.
+_TEXT_ROWS: Final = 1024
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What of the configuration decides what a line becomes.
+
+    `timezone` is that of logs that name none, `site` the name of logs that name none. Events before
+    `earliest`, or on or after `latest` (days, UTC), are rejected. `formats` are the user's own.
+    """
+
+    timezone: str = "UTC"
+    site: str | None = None
+    earliest: date = date(2015, 1, 1)
+    latest: date = date(2100, 1, 1)
+    formats: tuple[Definition, ...] = ()
+
+
+@dataclass(frozen=True)
+class ParsedChunk:
+    """Rows of some lines in line order, in the catalogue's columns: `requests`, `errors`, `rejected`."""
+
+    requests: pl.DataFrame
+    errors: pl.DataFrame
+    rejected: pl.DataFrame
+
+
+@dataclass
+class FileFacts:
+    """What is known of a file once it has been read.
+
+    Always: lines = parsed + continuation + rejected + blank + comment, and parsed = requests + errors.
+    `event_days` and `error_days` count request and error rows by UTC day. `head` is a digest of the first
+    complete line that is neither blank nor a comment (`line-…`), or of everything where there is none
+    (`content-…`). `formats` counts rows by format; `confidence` is the share of the sampled lines that are in
+    a format we know, 0 to 1 (1 where there is none to sample); in an `unknown_format` file no line is.
+    """
+
+    bytes: int = 0
+    sha256: str = ""
+    lines: int = 0
+    parsed: int = 0
+    requests: int = 0
+    errors: int = 0
+    continuation: int = 0
+    rejected: int = 0
+    blank: int = 0
+    comment: int = 0
+    first_event: datetime | None = None
+    last_event: datetime | None = None
+    event_days: dict[date, int] = field(default_factory=dict)
+    error_days: dict[date, int] = field(default_factory=dict)
+    head: str = ""
+    damaged: bool = False
+    formats: dict[str, int] = field(default_factory=dict)
+    confidence: float = 1.0
+    unknown_format: bool = False
+
+
+class FileReader:
+    """Reads one landed file; to be iterated once, after which `facts` is complete.
+
+    Bytes never make it raise; errors of the stream itself (`OSError`) pass through. `quick` is as in
+    `Formats`.
+    """
+
+    def __init__(
+        self,
+        stream: ByteSource,
+        source_file: str,
+        options: ReadOptions,
+        *,
+        chunk_bytes: int = CHUNK_BYTES,
+        max_line_bytes: int = MAX_LINE_BYTES,
+        quick: bool = True,
+    ) -> None:
+        self.facts = FileFacts()
+        self._options = options
+        self._source_file = source_file
+        self._site = options.site or site_from_name(source_file) or _DEFAULT_SITE
+        self._lines = LineReader(
+            open_decompressed(stream), chunk_bytes=chunk_bytes, max_line_bytes=max_line_bytes
+        )
+        self._formats = Formats(options.timezone, quick=quick)
+        self._sample = Sample()
+        self._knows_the_sample = False
+        self._known = 0
+        self._known_in_sample = 0
+
+    @property
+    def site(self) -> str:
+        """The site of lines that name none."""
+        return self._site
+
+    def __iter__(self) -> Iterator[ParsedChunk]:
+        frames = iter(self._lines)
+        first = sample_of(frames)
+        readable = first.filter(pl.col("fault").is_null()).head(SAMPLE_LINES)
+        self._sample = Sample.of(_with_text(readable), self._options.formats, self._options.timezone)
+        self._formats = replace(self._formats, own=self._sample.own)
+        held = first.clear()
+        for frame in chain((first,), frames):
+            chunk, held = self._read(pl.concat([held, frame]) if held.height else frame, hold=True)
+            yield chunk
+        if held.height:
+            chunk, _ = self._read(held, hold=False)
+            yield chunk
+        self._complete_facts()
+
+    def _read(self, lines: pl.DataFrame, *, hold: bool) -> tuple[ParsedChunk, pl.DataFrame]:
+        """Rows of these lines, and the lines that must be read again with what follows them."""
+        faulty = lines.filter(pl.col("fault").is_not_null())
+        texts = _with_text(lines.filter(pl.col("fault").is_null()) if faulty.height else lines)
+        reading = read_texts(texts, self._formats, self._lines.directives)
+        requests, bad_requests = self._judge(self._without_cut_line(reading.requests))
+        errors, bad_errors = self._judge(reading.errors)
+        rest = reading.rest
+        held = lines.clear()
+        if hold and errors.height:
+            first = _first_held(lines, errors, rest)
+            if first is not None:
+                held = lines.filter(pl.col("line_number") >= first)
+                errors = errors.filter(pl.col("line_number") < first)
+                rest = rest.filter(pl.col("line_number") < first)
+        continued = join_continuations(errors, rest)
+        entries = with_whole_context(continued.errors, self._options.timezone)
+        self._note_known(texts, reading.rest, held, continued.rest)
+        unread = continued.rest.with_columns(reason=self._reason())
+        rejects = [
+            frame.select("line_number", "byte_offset", "line", "reason")
+            for frame in (bad_requests, bad_errors, unread, faulty.rename({"fault": "reason"}))
+        ]
+        chunk = ParsedChunk(
+            self._shaped(requests, "requests"),
+            self._shaped(entries, "errors"),
+            pl.concat(rejects)
+            .sort("line_number")
+            .with_columns(source_file=pl.lit(self._source_file))
+            .select(BRONZE_REJECTED.column_names),
+        )
+        self._account(chunk)
+        return chunk, held
+
+    def _note_known(
+        self, texts: pl.DataFrame, unread: pl.DataFrame, held: pl.DataFrame, left: pl.DataFrame
+    ) -> None:
+        """How many lines are in a format, or continue one: all but `left`. `held` lines come again."""
+        self._known += texts.height - held.height - left.height
+        if not texts.height or texts["line_number"].item(0) > self._sample.last_line:
+            return
+        sampled = [
+            frame.filter(pl.col("line_number") <= self._sample.last_line).height
+            for frame in (texts, unread, held, left)
+        ]
+        self._known_in_sample += sampled[0] - sampled[2] - sampled[3]
+        # A held entry is known too. The first lines read hold the whole sample, so this is decided at once.
+        self._knows_the_sample |= sampled[1] < sampled[0]
+
+    def _without_cut_line(self, requests: pl.DataFrame) -> pl.DataFrame:
+        """The last line, where its end is missing and it is shorter than the file's others, is no row.
+
+        `… 200 12` may be the beginning of `… 200 1234 "-" "Mozilla"`: its number would be an invention.
+        """
+        unterminated = self._lines.unterminated
+        if unterminated is None or not requests.height or requests["line_number"].item(-1) != unterminated:
+            return requests
+        counts = Counter(self.facts.formats)
+        counts.update(requests["format"].head(requests.height - 1).to_list())
+        usual = counts.most_common(1)[0][0] if counts else ""
+        if requests["format"].item(-1) not in SHORT_FORMATS or usual in {*SHORT_FORMATS, ""}:
+            return requests
+        is_cut = pl.col("line_number") == unterminated
+        return requests.with_columns(
+            reason=pl.when(is_cut).then(pl.lit(RejectReason.TRUNCATED.value)).otherwise("reason")
+        )
+
+    def _reason(self) -> pl.Expr:
+        """Why a line in no format is rejected."""
+        if self._sample.is_utf_16:
+            return pl.lit(RejectReason.UTF_16.value)
+        other = pl.lit(
+            (RejectReason.UNRECOGNISED if self._knows_the_sample else RejectReason.UNKNOWN_FORMAT).value
+        )
+        is_cut = pl.lit(value=False)
+        if self._knows_the_sample and self._lines.unterminated is not None:
+            is_cut = pl.col("line_number") == self._lines.unterminated
+        return (
+            pl.when(pl.col("line").bin.contains(b"\0"))
+            .then(pl.lit(RejectReason.BINARY.value))
+            .when(pl.col("text").str.contains(ACCESS_WITHOUT_TIME))
+            .then(pl.lit(RejectReason.INVALID_TIME.value))
+            .when(is_cut)
+            .then(pl.lit(RejectReason.TRUNCATED.value))
+            .otherwise(other)
+        )
+
+    def _judge(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Rows to keep, and rows whose time or numbers make them rejects."""
+        begin = datetime.combine(self._options.earliest, time(), UTC)
+        end = datetime.combine(self._options.latest, time(), UTC)
+        timestamp = pl.col("timestamp")
+        judged = rows.with_columns(
+            reason=pl.when(pl.col("reason").is_not_null())
+            .then("reason")
+            .when((timestamp < begin) | (timestamp >= end))
+            .then(pl.lit(RejectReason.OUTSIDE_WINDOW.value))
+        )
+        if judged["reason"].null_count() == judged.height:
+            return judged, judged.clear()
+        is_good = pl.col("reason").is_null()
+        return judged.filter(is_good), judged.filter(~is_good)
+
+    def _shaped(self, rows: pl.DataFrame, table: str) -> pl.DataFrame:
+        catalogued = BRONZE_REQUESTS if table == "requests" else BRONZE_ERRORS
+        name = pl.col("vhost") if table == "requests" else pl.col("server")
+        said = pl.when(~name.is_in(["", "_", "-"])).then(name)
+        return rows.with_columns(
+            site=pl.coalesce(said, pl.lit(self._site)), source_file=pl.lit(self._source_file)
+        ).select(catalogued.column_names)
+
+    def _account(self, chunk: ParsedChunk) -> None:
+        facts = self.facts
+        facts.requests += chunk.requests.height
+        facts.errors += chunk.errors.height
+        facts.rejected += chunk.rejected.height
+        facts.continuation += int(chunk.errors["line_count"].sum()) - chunk.errors.height
+        for rows, days in ((chunk.requests, facts.event_days), (chunk.errors, facts.error_days)):
+            if not rows.height:
+                continue
+            moments = rows["timestamp"]
+            first, last = moments.min(), moments.max()
+            assert isinstance(first, datetime) and isinstance(last, datetime)
+            facts.first_event = min(first, facts.first_event or first)
+            facts.last_event = max(last, facts.last_event or last)
+            counted = Counter(days)
+            counted.update(dict(moments.dt.date().value_counts().iter_rows()))
+            days.clear()
+            days.update(sorted(counted.items()))
+            named = Counter(facts.formats)
+            named.update(dict(rows["format"].value_counts().iter_rows()))
+            facts.formats = dict(sorted(named.items()))
+
+    def _complete_facts(self) -> None:
+        facts, lines = self.facts, self._lines
+        facts.parsed = facts.requests + facts.errors
+        facts.bytes, facts.sha256 = lines.bytes, lines.sha256
+        facts.lines, facts.blank, facts.comment = lines.lines, lines.blank, lines.comment
+        facts.damaged = lines.damaged
+        if self._sample.lines:
+            facts.confidence = round(self._known_in_sample / self._sample.lines, 3)
+        facts.unknown_format = self._known == 0 and self._sample.lines > 0
+        first = lines.first_line
+        facts.head = content_head(lines.sha256) if first is None else line_head(first)
+
+
+def line_head(first_line: bytes) -> str:
+    """The head of a file whose first complete line, neither blank nor a comment, is this one."""
+    return _LINE_HEAD + hashlib.sha256(first_line).hexdigest()
+
+
+def content_head(sha256: str) -> str:
+    """The head of a file without such a line, from the digest of all its decompressed bytes."""
+    return _CONTENT_HEAD + sha256
+
+
+def has_first_line(head: str) -> bool:
+    """Whether a file with this head has a complete line that is neither blank nor a comment."""
+    return head.startswith(_LINE_HEAD)
+
+
+def _with_text(lines: pl.DataFrame) -> pl.DataFrame:
+    """Lines with `text`, without the carriage return at its end, and whether that is not the line's bytes."""
+    line = lines["line"]
+    text = _valid_text(line)
+    if text is None:
+        parts = [line[begin : begin + _TEXT_ROWS] for begin in range(0, line.len(), _TEXT_ROWS)]
+        text = pl.concat([_readable_text(part) for part in parts], rechunk=True)
+        repaired = text.cast(pl.Binary) != line
+    else:
+        repaired = pl.repeat(False, line.len(), dtype=pl.Boolean, eager=True)
+    repaired = repaired | text.str.ends_with("\r")
+    text = text.str.strip_suffix("\r")
+    if line.len() and lines["byte_offset"].item(0) == 0 and text.item(0).startswith(_BYTE_ORDER_MARK):
+        is_first = pl.int_range(line.len(), eager=True) == 0
+        text = text.str.strip_prefix(_BYTE_ORDER_MARK).zip_with(is_first, text)
+        repaired = repaired | is_first
+    return lines.select("line_number", "byte_offset", "line").with_columns(text=text, repaired=repaired)
+
+
+def _valid_text(line: pl.Series) -> pl.Series | None:
+    """These bytes as text, or None where any of them are not UTF-8.
+
+    A cast says so by raising, whether it is strict or not (polars 2.1).
+    """
+    try:
+        return line.cast(pl.String)
+    except (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError):
+        return None
+
+
+def _readable_text(line: pl.Series) -> pl.Series:
+    """These bytes as text, those that are not UTF-8 written as `\\xNN`, as servers do."""
+    text = _valid_text(line)
+    if text is not None:
+        return text
+    return pl.Series([value.decode("utf-8", "backslashreplace") for value in line.to_list()], dtype=pl.String)
+
+
+def _first_held(lines: pl.DataFrame, errors: pl.DataFrame, rest: pl.DataFrame) -> int | None:
+    """The line of the last error entry, if what follows these lines may continue it; else None."""
+    entry = int(errors["line_number"].item(-1))
+    last = int(lines["line_number"].item(-1))
+    following = last - entry
+    if following >= MAX_ENTRY_LINES or rest.filter(pl.col("line_number") > entry).height != following:
+        return None
+    size = int(lines.filter(pl.col("line_number") >= entry)["line"].bin.size().sum()) + following + 1
+    return entry if size <= MAX_ENTRY_BYTES else None

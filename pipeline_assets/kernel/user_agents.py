@@ -1,0 +1,157 @@
+"""What a user agent says of itself: bot or not, its name, browser, system and device class.
+
+What belongs here: the answers of the kept libraries, by distinct value and in bulk, and the few rules beside
+them. What does not: any row of a log. An answer depends on the text and on the libraries' data alone, so
+`data_version` belongs to the digest of the configuration.
+
+Crawlers come from crawler-user-agents, browsers and systems from ua-parser (uap-core). All lists run in
+ua-parser's Rust engine, which looks for the literal pieces of a pattern first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version
+from typing import Any, Final
+
+import polars as pl
+
+from pipeline_assets.kernel.schemas import SILVER_REQUESTS
+
+COLUMNS: Final = ("is_bot", "bot", "browser", "browser_version", "os", "device")
+_SCHEMA: Final = pl.Schema(
+    {"user_agent": pl.String(), **{name: SILVER_REQUESTS.schema[name] for name in COLUMNS}}
+)
+_LIBRARIES: Final = ("ua-parser", "ua-parser-builtins", "ua-parser-rs", "crawler-user-agents")
+
+# What the list of crawlers leaves out: tools and libraries that call themselves by name, and clients that say
+# in a word that they are no browser. Only words that no browser's user agent holds, but for the phones of
+# Cubot, whose name is taken out first.
+_TOOLS: Final = (
+    r"(?i)([a-z0-9_.!-]{0,40}(?:curl|wget|python|libwww|go-http-client|okhttp|http-?client|\bjava/|ruby|perl"
+    r"|php/|node-fetch|axios|postman|insomnia|headless|phantomjs|selenium|playwright|puppeteer|nmap|nikto"
+    r"|sqlmap|masscan|zgrab|nuclei|scan|crawl|spider|slurp|monitor|uptime|archiv|fetch|feed|preview"
+    r"|facebookexternalhit|bot)[a-z_-]{0,40})"
+)
+_CUBOT: Final = r"(?i)\bcubot"
+
+# Device classes as MDN's "Browser detection using the user agent" says to find them: a phone's browser has
+# `Mobi` in its user agent, and one on Android without it is a tablet's.
+_TV: Final = r"(?i)smart-?tv|\btv\b|appletv|googletv|hbbtv|roku|\bcrkey\b"
+_TABLET: Final = r"(?i)ipad|tablet|kindle|playbook|silk/"
+_DESKTOPS: Final = (
+    *("Windows", "Mac OS X", "Mac OS", "Chrome OS", "Linux", "Ubuntu", "Debian", "Fedora", "Red Hat", "SUSE"),
+    *("Arch Linux", "Gentoo", "Slackware", "Mandriva", "CentOS", "FreeBSD", "OpenBSD", "NetBSD", "Solaris"),
+)
+_PHONES: Final = (
+    *("iOS", "Windows Phone", "Windows Mobile", "BlackBerry OS", "Symbian OS", "KaiOS", "Firefox OS"),
+    "HarmonyOS",
+)
+
+# Answers are kept for a process's next unit, up to so many user agents.
+_KEPT: Final = 100_000
+_LONGEST: Final = 64
+_answers: list[pl.DataFrame] = [pl.DataFrame(schema=_SCHEMA)]
+
+
+def look_up(user_agents: pl.Series) -> pl.DataFrame:
+    """The answers for these user agents (columns: `user_agent` and `COLUMNS`), each distinct one once.
+
+    A null is not looked up. Imports the libraries at the first value that is not known yet.
+    """
+    wanted = pl.DataFrame({"user_agent": user_agents.drop_nulls().unique()})
+    (kept,) = _answers
+    found = kept.join(wanted, on="user_agent", how="semi")
+    unknown = wanted.join(kept, on="user_agent", how="anti")["user_agent"]
+    if unknown.len():
+        asked = _ask(unknown)
+        found = pl.concat([found, asked])
+        _answers[:] = [pl.concat([kept, asked]).tail(_KEPT)]
+    return found
+
+
+@cache
+def data_version() -> str:
+    """The versions of the libraries whose data the answers come from."""
+    return " ".join(f"{name}={version(name)}" for name in _LIBRARIES)
+
+
+def _ask(user_agents: pl.Series) -> pl.DataFrame:
+    crawler, browser, system = _engines()
+    texts = user_agents.to_list()
+    browsers = [browser(text) for text in texts]
+    frame = pl.DataFrame(
+        {
+            "user_agent": user_agents,
+            "bot": [crawler(text) for text in texts],
+            "browser": [found.family if found else None for found in browsers],
+            "browser_version": [found.major if found else None for found in browsers],
+            "os": [found.family if (found := system(text)) else None for text in texts],
+        },
+        schema=dict.fromkeys(("user_agent", "bot", "browser", "browser_version", "os"), pl.String),
+    )
+    text, os = pl.col("user_agent"), pl.col("os")
+    tool = text.str.replace_all(_CUBOT, "").str.extract(_TOOLS).str.strip_chars("/_.!-")
+    is_mobile = text.str.contains("Mobi", literal=True)
+    return (
+        frame.with_columns(bot=pl.coalesce("bot", tool))
+        .with_columns(
+            is_bot=pl.col("bot").is_not_null(),
+            device=pl.when(pl.col("bot").is_not_null())
+            .then(pl.lit("bot"))
+            .when(text.str.contains(_TV))
+            .then(pl.lit("tv"))
+            .when(text.str.contains(_TABLET) | ((os == "Android") & ~is_mobile))
+            .then(pl.lit("tablet"))
+            .when(os.is_in(_PHONES) | is_mobile)
+            .then(pl.lit("phone"))
+            .when(os.is_in(_DESKTOPS))
+            .then(pl.lit("desktop"))
+            .otherwise(pl.lit("other")),
+        )
+        # What an engine takes out of a text may be as long as the text.
+        .with_columns(pl.col("bot", "browser", "browser_version", "os").str.slice(0, _LONGEST))
+        .select(_SCHEMA.names())
+    )
+
+
+@cache
+def _engines() -> tuple[Callable[[str], str | None], Callable[[str], Any], Callable[[str], Any]]:
+    """The three lists of patterns, compiled once a process (a quarter of a second)."""
+    import ua_parser_rs
+    from crawleruseragents import CRAWLER_USER_AGENTS_DATA  # type: ignore[import-untyped]
+    from ua_parser_builtins.lazy import MATCHERS
+
+    browsers, systems, _ = MATCHERS
+    names = [_crawler_name(entry["pattern"]) for entry in CRAWLER_USER_AGENTS_DATA]
+    crawlers = ua_parser_rs.UserAgentExtractor(
+        # The engine answers with a family; here that is the place in the list.
+        (entry["pattern"], str(place), None, None, None, None)
+        for place, entry in enumerate(CRAWLER_USER_AGENTS_DATA)
+    )
+
+    def crawler(text: str) -> str | None:
+        found = crawlers.extract(text)
+        return names[int(found.family)] if found else None
+
+    return (
+        crawler,
+        ua_parser_rs.UserAgentExtractor(
+            (it.regex, it.family, it.major, it.minor, it.patch, it.patch_minor) for it in browsers
+        ).extract,
+        ua_parser_rs.OSExtractor(
+            (it.regex, it.family, it.major, it.minor, it.patch, it.patch_minor) for it in systems
+        ).extract,
+    )
+
+
+def _crawler_name(pattern: str) -> str:
+    """A crawler's pattern as a name to read: `Googlebot\\/` is Googlebot, `[cC]urebot` is Curebot."""
+    name = re.sub(r"\(\[\^[^)]*\)|\[\\s\\S\]\*|\\d\S*", " ", pattern)
+    name = re.sub(r"\[(\w)\w\]", lambda letter: letter[1].upper(), name)
+    name = re.sub(r"\(\^\| \)|\\|[$^*+?]", "", name)
+    name = re.sub(r"\((\w+)\|[^)]*\)", r"\1", name)
+    name = re.sub(r"[(|].*", "", name)
+    return re.sub(r"\s+", " ", name).strip(" /;:-()!") or pattern

@@ -1,0 +1,1 @@
+"""Pure models: from serving rows to scores. No Dagster, no storage."""

@@ -1,0 +1,150 @@
+"""Copies among landed files: which files count is settled here, across units, after a unit has changed.
+
+What belongs here: applying the rule of `kernel.identity` to what the manifests say, and swapping in what it
+decides. What does not: the rule itself. It costs one listing for a file that shares its first line with no
+other, and reads landed bytes only to compare files that do, and of the longer one only as much as the
+shorter one has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Final, cast
+
+from pipeline_assets.kernel.decompress import DamagedStreamError, open_decompressed
+from pipeline_assets.kernel.identity import Content, statuses
+from pipeline_assets.kernel.parse import has_first_line
+from pipeline_assets.storage.control import mark_pending, units_with_head
+from pipeline_assets.storage.manifests import (
+    FileRecord,
+    FileStatus,
+    Manifest,
+    Stored,
+    read_manifest,
+    swap_manifest,
+)
+from pipeline_assets.storage.store import Store, SwapConflictError
+from pipeline_assets.storage.units import Unit
+
+# Each pass loses only to somebody else's success, so many in a row mean a bug, not bad luck.
+_PASSES: Final = 100
+_READ_BYTES: Final = 1 << 20
+
+
+def settle(store: Store, heads: Iterable[str]) -> set[Unit]:
+    """Make every file that begins with one of these lines count, or not, as the rule says.
+
+    Returns the units in which a file's status changed; each of them is marked pending before it changes.
+    """
+    changed: set[Unit] = set()
+    for head in sorted(set(heads)):
+        for _ in range(_PASSES):
+            flipped, stable = _settle_once(store, head)
+            changed |= flipped
+            if stable:
+                break
+        else:
+            raise RuntimeError(f"files that begin alike (head {head}) did not settle in {_PASSES} passes")
+    return changed
+
+
+def _settle_once(store: Store, head: str) -> tuple[set[Unit], bool]:
+    """One look at everything that begins with the line; whether it found nothing left to do.
+
+    Only a look that changes nothing ends it: a status decided from a view that has since changed would
+    otherwise stay.
+    """
+    manifests = {unit: read_manifest(store, "bronze", unit) for unit in units_with_head(store, head)}
+    records = [
+        record
+        for stored in manifests.values()
+        for record in stored.value.files
+        if record.head == head and record.status != "forgotten"
+    ]
+    comparison = _Comparison(store, records)
+    decided = statuses((_content(record) for record in records), comparison.is_prefix)
+    flipped: set[Unit] = set()
+    stable = True
+    for unit, stored in sorted(manifests.items()):
+        updated = _updated(stored.value, head, decided, comparison)
+        if updated.files == stored.value.files:
+            continue
+        stable = False
+        moved = _statuses(updated) != _statuses(stored.value)
+        if moved:
+            mark_pending(store, unit, flipped=True)
+        if _try_swap(store, unit, updated, stored) and moved:
+            flipped.add(unit)
+    return flipped, stable
+
+
+@dataclass
+class _Comparison:
+    """Answers whether one content begins another: from what the manifests remember, else from the bytes."""
+
+    store: Store
+    records: list[FileRecord]
+    learned: dict[str, dict[str, bool]] = field(default_factory=dict)
+
+    def is_prefix(self, shorter: Content, longer: Content) -> bool:
+        for record in self.records:
+            if record.sha256 == longer.sha256 and shorter.sha256 in record.begins_with:
+                return record.begins_with[shorter.sha256]
+        answer = self._begins_with(longer, shorter)
+        if answer is None:
+            # The longer one was deleted before anybody asked: without evidence both count.
+            return False
+        self.learned.setdefault(longer.sha256, {})[shorter.sha256] = answer
+        return answer
+
+    def _begins_with(self, longer: Content, shorter: Content) -> bool | None:
+        for record in self.records:
+            if record.sha256 != longer.sha256:
+                continue
+            now = self.store.stat(record.path)
+            if now is None or now.etag != record.etag:
+                continue
+            digest = hashlib.sha256()
+            left = shorter.bytes
+            try:
+                with self.store.open(record.path) as raw:
+                    stream = open_decompressed(raw)
+                    while left and (block := stream.read(min(left, _READ_BYTES))):
+                        digest.update(block)
+                        left -= len(block)
+            except (OSError, DamagedStreamError):
+                continue
+            return digest.hexdigest() == shorter.sha256
+        return None
+
+
+def _content(record: FileRecord) -> Content:
+    head = record.head if has_first_line(record.head) else None
+    return Content(record.path, record.sha256, record.bytes, head)
+
+
+def _updated(manifest: Manifest, head: str, decided: dict[str, str], comparison: _Comparison) -> Manifest:
+    return manifest.with_files(
+        replace(
+            record,
+            status=cast(FileStatus, decided[record.path]),
+            begins_with={**record.begins_with, **comparison.learned.get(record.sha256, {})},
+        )
+        if record.head == head and record.status != "forgotten"
+        else record
+        for record in manifest.files
+    )
+
+
+def _statuses(manifest: Manifest) -> dict[str, str]:
+    return {record.path: record.status for record in manifest.files}
+
+
+def _try_swap(store: Store, unit: Unit, manifest: Manifest, stored: Stored[Manifest]) -> bool:
+    try:
+        swap_manifest(store, unit, manifest, stored.etag)
+    except SwapConflictError:
+        return False
+    return True

@@ -1,0 +1,75 @@
+"""What has landed: the files below `logs/`, listed and sorted into lanes.
+
+What belongs here: reading the landing area. What does not: who claims a file (`claims`), what a file has
+become (`manifests`), or how a user's own logs get here (`importing`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pipeline_assets.storage.store import Entry, Store
+from pipeline_assets.storage.units import Unit, is_unfinished, landing_lane
+
+LANDING = "logs"
+INCREMENTAL = f"{LANDING}/incremental"
+
+
+@dataclass(frozen=True)
+class Landed:
+    """One listing of the landing area; `ignored` maps a path to why it is not read."""
+
+    daily: dict[str, list[Entry]] = field(default_factory=dict)
+    incremental: list[Entry] = field(default_factory=list)
+    ignored: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Every file that is read."""
+        return [*self.incremental, *(entry for files in self.daily.values() for entry in files)]
+
+    @property
+    def paths(self) -> set[str]:
+        """The paths of every file that is read."""
+        return {entry.path for entry in self.entries}
+
+
+def list_landing(store: Store, *, since: str = "") -> Landed:
+    """Files in daily folders from day `since` on, and all incremental ones.
+
+    Raises `StorageUnavailableError` where the landing area can't be listed.
+    """
+    landed = Landed()
+    # Names of days sort as the days do, and before `incremental`, so one listing from a day on has both.
+    for entry in store.list(LANDING, after=since):
+        _sort_in(landed, entry)
+    return landed
+
+
+def daily_files(store: Store, unit: Unit) -> list[Entry]:
+    """The readable files of a daily folder, as landed now."""
+    listed = store.list(f"{LANDING}/{unit.key}")
+    return [entry for entry in listed if not (entry.problem or why_ignored(entry.path))]
+
+
+def why_ignored(path: str) -> str:
+    """Why a landing path is not read, with what to do; empty where it is read."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8; rename it"
+    if landing_lane(path) is None:
+        return "it lies in no delivery; move it to logs/YYYY-MM-DD/ or logs/incremental/"
+    if is_unfinished(path):
+        return "its name says that it is still being copied"
+    return ""
+
+
+def _sort_in(landed: Landed, entry: Entry) -> None:
+    reason = entry.problem or why_ignored(entry.path)
+    if reason:
+        landed.ignored[entry.path.encode(errors="backslashreplace").decode()] = reason
+    elif landing_lane(entry.path) == "incremental":
+        landed.incremental.append(entry)
+    else:
+        landed.daily.setdefault(entry.path.split("/")[1], []).append(entry)

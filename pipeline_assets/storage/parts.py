@@ -1,0 +1,149 @@
+"""Writing the Parquet parts of one attempt, and checking them before a manifest names them.
+
+What belongs here: parts as files. What does not: which parts a layer consists of (`compute`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from pipeline_assets.kernel.schemas import LAYERS, Table
+from pipeline_assets.storage.manifests import Layer, Part, layer_folder, new_attempt
+from pipeline_assets.storage.quarantine import InvalidRowsError
+from pipeline_assets.storage.store import Store
+from pipeline_assets.storage.units import Unit
+
+# Frames are gathered to about this size in memory before they become a part: large enough for few objects,
+# small enough that reading a file of any size stays within a few hundred MB.
+PART_BYTES = 64 << 20
+
+
+@dataclass
+class PartWriter:
+    """Gathers frames by table and writes them as parts named after one attempt."""
+
+    store: Store
+    layer: Layer
+    unit: Unit
+    attempt: str
+    name_stem: str = field(default_factory=new_attempt)
+    parts: list[Part] = field(default_factory=list)
+    _waiting: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
+    _waiting_bytes: dict[str, int] = field(default_factory=dict)
+
+    def add(self, table: str, frame: pl.DataFrame) -> None:
+        """Take rows of a table; a part is written whenever enough have gathered."""
+        if frame.height == 0:
+            return
+        check_rows(frame, LAYERS[self.layer][table])
+        self._waiting.setdefault(table, []).append(frame)
+        self._waiting_bytes[table] = self._waiting_bytes.get(table, 0) + int(frame.estimated_size())
+        if self._waiting_bytes[table] >= PART_BYTES:
+            self._flush(table)
+
+    def write(self, table: str, rows: pl.LazyFrame) -> None:
+        """Write rows of a table as one part, streaming; nothing is written where there are none."""
+        path = self._next_path(table)
+        size = self.store.write_parquet(path, rows)
+        written = self.store.scan_parquet([path])
+        if dict(written.collect_schema()) != dict(LAYERS[self.layer][table].schema):
+            raise InvalidRowsError(f"{path}: columns differ from the catalogue's {self.layer} {table}")
+        count = row_count(self.store, [path])
+        if count:
+            self._append(table, path, count, size)
+        else:
+            self.store.delete(path)
+
+    def close(self) -> list[Part]:
+        """Write what is left; all parts of the attempt."""
+        for table in list(self._waiting):
+            self._flush(table)
+        return self.parts
+
+    def _flush(self, table: str) -> None:
+        frame = pl.concat(self._waiting.pop(table))
+        del self._waiting_bytes[table]
+        path = self._next_path(table)
+        self._append(table, path, frame.height, self.store.write_parquet(path, frame))
+
+    def _next_path(self, table: str) -> str:
+        number = sum(part.table == table for part in self.parts)
+        return f"{layer_folder(self.layer, self.unit)}/{table}-{self.name_stem}-{number:04}.parquet"
+
+    def _append(self, table: str, path: str, rows: int, size: int) -> None:
+        self.parts.append(Part(table, path.rpartition("/")[2], self.attempt, rows, size))
+
+
+def check_rows(frame: pl.DataFrame, table: Table) -> None:
+    """Raise `InvalidRowsError` unless the frame has the table's columns, and no null where none may be."""
+    if dict(frame.schema) != dict(table.schema):
+        raise InvalidRowsError(f"{table.layer} {table.name}: columns {frame.schema}, want {table.schema}")
+    required = [column.name for column in table.columns if not column.nullable]
+    nulls = frame.select(pl.col(required).null_count()).row(0, named=True) if frame.height else {}
+    broken = [f"{name} ({count} rows)" for name, count in nulls.items() if count]
+    if broken:
+        raise InvalidRowsError(f"{table.layer} {table.name}: null in {', '.join(broken)}")
+
+
+def scan_table(
+    store: Store, paths: Sequence[str], schema: Mapping[str, pl.DataType], of: str
+) -> pl.LazyFrame:
+    """Rows of Parquet objects as the catalogue has them now, whatever version wrote them, lazily.
+
+    A column that they lack is null, and one that the catalogue lacks is left out. `of` names them in the
+    error: raises `InvalidRowsError` where a column has another type than the catalogue's.
+    """
+    rows = store.scan_parquet(paths)
+    there = rows.collect_schema()
+    differing = [
+        f"{name} is {there[name]}, want {dtype}"
+        for name, dtype in schema.items()
+        if there.get(name, dtype) != dtype
+    ]
+    if differing:
+        raise InvalidRowsError(
+            f"{of}: written by an older version, with another type ({'; '.join(differing)});"
+            " read its landed files again: pipeline-assets full"
+        )
+    return rows.select(
+        pl.col(name) if name in there else pl.lit(None, dtype).alias(name) for name, dtype in schema.items()
+    )
+
+
+def row_count(store: Store, paths: Iterable[str]) -> int:
+    """Rows that the Parquet objects really hold, from their footers."""
+    listed = list(paths)
+    return int(store.scan_parquet(listed).select(pl.len()).collect().item()) if listed else 0
+
+
+def rows_by_file(store: Store, paths: Iterable[str]) -> dict[str, int]:
+    """Rows that the Parquet objects really hold, by landed file."""
+    listed = list(paths)
+    if not listed:
+        return {}
+    counts = store.scan_parquet(listed).group_by("source_file").len().collect(engine="streaming")
+    return dict(counts.iter_rows())
+
+
+def part_paths(layer: Layer, unit: Unit, parts: Iterable[Part]) -> list[str]:
+    """Where the parts lie, below the storage root."""
+    return [f"{layer_folder(layer, unit)}/{part.name}" for part in parts]
+
+
+def scan_live(
+    store: Store, layer: Layer, unit: Unit, parts: Iterable[Part], live: Mapping[str, set[str]], table: Table
+) -> pl.LazyFrame:
+    """Rows of those parts that belong to files which count; `live` maps an attempt to its files."""
+    frames = [table.empty().lazy()]
+    by_attempt: dict[str, list[Part]] = {}
+    for part in parts:
+        by_attempt.setdefault(part.attempt, []).append(part)
+    for attempt, mine in sorted(by_attempt.items()):
+        files = live.get(attempt)
+        if files:
+            rows = scan_table(store, part_paths(layer, unit, mine), table.schema, f"{layer}/{unit}")
+            frames.append(rows.filter(pl.col("source_file").is_in(sorted(files))))
+    return pl.concat(frames)

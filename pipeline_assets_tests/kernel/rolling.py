@@ -1,0 +1,50 @@
+"""Lines to rollups and serving tables without a storage, for tests of the kernel.
+
+What belongs here: reading files of lines and rolling them up, each file as a delivery of its own. What does not:
+what must come of it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+
+import polars as pl
+
+from pipeline_assets.kernel.clean import CLEANERS
+from pipeline_assets.kernel.parse import FileReader, ReadOptions
+from pipeline_assets.kernel.projections import PROJECTIONS
+from pipeline_assets.kernel.rollups import ROLLUPS, roll_up_part
+from pipeline_assets.kernel.schemas import BRONZE
+
+Rolled = dict[str, pl.DataFrame]
+
+
+def silver_of(path: str, content: bytes) -> dict[str, pl.DataFrame]:
+    """Silver rows of one file."""
+    chunks = list(FileReader(io.BytesIO(content), path, ReadOptions()))
+    found = {}
+    for table, clean in CLEANERS.items():
+        frames = [getattr(chunk, table) for chunk in chunks]
+        found[table] = clean(pl.concat([BRONZE[table].empty(), *frames]).lazy()).collect()
+    return found
+
+
+def roll_up(silver: Mapping[str, pl.DataFrame]) -> Rolled:
+    """The rollups of some silver rows, by landed file."""
+    parts: dict[str, list[pl.LazyFrame]] = {name: [] for name in ROLLUPS}
+    for table, rows in silver.items():
+        for name, frame in roll_up_part(table, rows.lazy()).items():
+            parts[name].append(frame.lazy())
+    return {name: ROLLUPS[name].merge_files(frames).collect() for name, frames in parts.items()}
+
+
+def merge(*states: Rolled) -> Rolled:
+    """States, or rollups of deliveries, as one state of all their days."""
+    return {name: rollup.merge_day([state[name] for state in states]) for name, rollup in ROLLUPS.items()}
+
+
+def serve(files: Mapping[str, bytes]) -> dict[str, list[tuple[object, ...]]]:
+    """Every serving table of these files, without event_date and site where there is one of each."""
+    state = merge(*(roll_up(silver_of(path, content)) for path, content in files.items()))
+    return {name: project(state).rows() for name, project in PROJECTIONS.items()}

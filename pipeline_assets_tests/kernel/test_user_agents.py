@@ -1,0 +1,110 @@
+"""User agents: what the libraries and the rules beside them say of well-known ones, and how they are asked."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from pipeline_assets.kernel import user_agents
+from pipeline_assets.kernel.user_agents import look_up
+
+WEBKIT = "AppleWebKit/605.1.15 (KHTML, like Gecko)"
+
+
+def answer(user_agent: str) -> tuple[object, ...]:
+    return look_up(pl.Series([user_agent])).drop("user_agent").row(0)
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "wanted"),
+    [
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:121.0) Gecko/20100101 Firefox/121.0",
+            (False, None, "Firefox", "121", "Windows", "desktop"),
+        ),
+        (
+            f"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) {WEBKIT} Version/17.2 Safari/605.1.15",
+            (False, None, "Safari", "17", "Mac OS X", "desktop"),
+        ),
+        (
+            f"Mozilla/5.0 (iPad; CPU OS 17_2 like Mac OS X) {WEBKIT} Version/17.2 Mobile/15E148 Safari/604.1",
+            (False, None, "Mobile Safari", "17", "iOS", "tablet"),
+        ),
+        (
+            "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/120.0.0.0 Mobile Safari/537.36",
+            (False, None, "Chrome Mobile", "120", "Android", "phone"),
+        ),
+        (
+            "Mozilla/5.0 (Linux; Android 9; CUBOT X19) AppleWebKit/537.36 Chrome/80.0.3987.99 Mobile Safari/537.36",
+            (False, None, "Chrome Mobile", "80", "Android", "phone"),
+        ),
+        (
+            "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+            (True, "Googlebot", "Googlebot", "2", None, "bot"),
+        ),
+        ("curl/8.5.0", (True, "curl", "curl", "8", None, "bot")),
+        ("UniversalFeedParser/4.2-pre", (True, "UniversalFeedParser", None, None, None, "bot")),
+        ("", (False, None, None, None, None, "other")),
+        ("no browser at all", (False, None, None, None, None, "other")),
+    ],
+    ids=[
+        "firefox",
+        "safari",
+        "ipad",
+        "android",
+        "cubot",
+        "googlebot",
+        "curl",
+        "feedparser",
+        "empty",
+        "other",
+    ],
+)
+def test_well_known_user_agents(user_agent: str, wanted: tuple[object, ...]) -> None:
+    assert answer(user_agent) == wanted
+
+
+def test_every_crawler_of_the_list_is_a_bot_with_a_name_to_read() -> None:
+    import crawleruseragents  # type: ignore[import-untyped]
+
+    known = pl.Series([text for it in crawleruseragents.CRAWLER_USER_AGENTS_DATA for text in it["instances"]])
+    found = look_up(known)
+    assert found.height == known.n_unique()
+    assert found["is_bot"].all()
+    assert found["bot"].str.contains(r"[\\^$\[\]*]").any() is False
+
+
+def test_each_distinct_user_agent_is_asked_once_and_a_null_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    ask = user_agents._ask
+
+    def noted(texts: pl.Series) -> pl.DataFrame:
+        asked.extend(texts.to_list())
+        return ask(texts)
+
+    monkeypatch.setattr(user_agents, "_ask", noted)
+    monkeypatch.setattr(user_agents, "_answers", [user_agents._answers[0].clear()])
+    texts = pl.Series(["a", None, "b", "a"])
+    assert sorted(look_up(texts)["user_agent"]) == ["a", "b"]
+    assert sorted(look_up(pl.Series(["b", "c"]))["user_agent"]) == ["b", "c"]
+    assert sorted(asked) == ["a", "b", "c"]
+    assert look_up(pl.Series([], dtype=pl.String)).is_empty()
+
+
+def test_what_is_kept_of_answers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_agents, "_answers", [user_agents._answers[0].clear()])
+    monkeypatch.setattr(user_agents, "_KEPT", 10)
+    for begin in range(0, 60, 15):
+        texts = [f"agent {number}" for number in range(begin, begin + 15)]
+        assert sorted(look_up(pl.Series(texts))["user_agent"]) == sorted(texts)
+        assert user_agents._answers[0].height <= 10
+
+
+def test_no_answer_is_longer_than_a_name() -> None:
+    long = answer("x" * 100_000 + "bot/1.0")
+    assert all(len(text) <= 64 for text in long if isinstance(text, str))
+
+
+def test_the_data_of_the_answers_is_named() -> None:
+    assert "ua-parser-builtins=" in user_agents.data_version()
+    assert "crawler-user-agents=" in user_agents.data_version()

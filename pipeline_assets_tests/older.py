@@ -1,0 +1,72 @@
+"""A version before this one: another kernel, fewer tables and fewer columns, for tests of upgrades.
+
+What belongs here: running as that version, and taking from what it wrote the columns that it did not know. What
+does not: what must come of it (`test_upgrades`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import polars as pl
+
+from pipeline_assets.kernel import projections, rollups, schemas
+from pipeline_assets.storage import tables
+
+OLDER_KERNEL = "0"
+DROPPED = {"bronze": ["extra", "raw"], "silver": ["query", "extra"]}
+
+
+@contextlib.contextmanager
+def kernel(version: str) -> Iterator[None]:
+    """Run as a version with this kernel, and the tables as they are."""
+    names = [name for name, module in sys.modules.items() if name.startswith("pipeline_assets.")]
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            if hasattr(sys.modules[name], "KERNEL_VERSION"):
+                stack.enter_context(mock.patch(f"{name}.KERNEL_VERSION", version))
+        yield
+
+
+@contextlib.contextmanager
+def older_version() -> Iterator[None]:
+    """Run as a version that had one rollup, one serving table, without visitors, and a shorter ledger."""
+    traffic = _without(schemas.SERVING_TRAFFIC_HOURLY, "visitors")
+    serving = {"traffic_hourly": traffic}
+    records = {"ledger": _without(schemas.LEDGER, "reason"), "unit_days": schemas.UNIT_DAYS}
+
+    def hourly(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        visitors = schemas.GOLD_VISITORS.empty().drop("source_file")
+        rows = projections.traffic_hourly({**state, "visitors": visitors})
+        return rows.select(traffic.column_names)
+
+    whole: list[tuple[Any, dict[str, Any]]] = [
+        (schemas.SERVING, serving),
+        (schemas.GOLD, {"traffic": schemas.GOLD_TRAFFIC}),
+        (rollups.ROLLUPS, {"traffic": rollups.ROLLUPS["traffic"]}),
+        (projections.PROJECTIONS, {"traffic_hourly": hourly}),
+        (tables.TABLES, {**serving, **schemas.MODEL, **records}),
+    ]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(kernel(OLDER_KERNEL))
+        for known, then in whole:
+            stack.enter_context(mock.patch.dict(known, then, clear=True))
+        yield
+
+
+def drop_columns(root: Path) -> None:
+    """Take from bronze and silver the columns that the older version did not write."""
+    for layer, columns in DROPPED.items():
+        for part in sorted((root / layer).rglob("*.parquet")):
+            rows = pl.read_parquet(part)
+            rows.drop([name for name in columns if name in rows.columns]).write_parquet(part)
+
+
+def _without(table: schemas.Table, *names: str) -> schemas.Table:
+    return replace(table, columns=tuple(column for column in table.columns if column.name not in names))

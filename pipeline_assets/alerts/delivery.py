@@ -25,6 +25,10 @@ from pipeline_assets.storage.store import SwapConflictError
 # A sensor's tick has 60 s; a target that keeps silent must leave time for the others.
 _BUDGET_S: Final = 40.0
 _TARGET_S: Final = 15.0
+# Nobody sends for longer than this, so whoever said so and is silent has died.
+_SENDING_S: Final = _BUDGET_S + _TARGET_S
+# Clocks of machines differ. A mark further ahead than this comes from a clock that has been put back since.
+_AHEAD_S: Final = 2 * _SENDING_S
 _TRIES: Final = 10
 # Looking alone is not worth a write, but for once in a while: the time of the last look is kept, and failed
 # runs since then are looked for.
@@ -74,9 +78,9 @@ def deliver(
         idle = not pending and replace(state, looked=before.looked) == before
         if idle and 0 <= now - before.looked < _LOOKED_EVERY_S:
             return _outcome(state, targets)
-        waiting = bool(pending) and now < before.busy_until < now + _BUDGET_S + _TARGET_S
+        waiting = bool(pending) and now < before.busy_until < now + _AHEAD_S
         if pending and not waiting:
-            state = replace(state, busy_until=now + _BUDGET_S + _TARGET_S)
+            state = replace(state, busy_until=now + _SENDING_S)
         try:
             keeper.save(state, version)
         except SwapConflictError:

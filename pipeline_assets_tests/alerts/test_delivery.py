@@ -159,6 +159,24 @@ def test_processes_that_look_at_the_same_time_tell_it_once(store: Store) -> None
     assert len(sink.messages) == 1
 
 
+def test_a_clock_that_is_behind_does_not_tell_it_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = StoredKeeper(store)
+    outcomes = []
+    with http_sink() as sink:
+        to = targets(sink.url)
+        send = Target.send
+
+        def look_meanwhile(target: Target, title: str, body: str, level: str, left: float) -> str | None:
+            outcomes.append(tell(keeper, units(1), to))
+            return send(target, title, body, level, left)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Target, "send", look_meanwhile)
+            assert tell(keeper, units(1), to, after_s=5.0).told
+    assert [outcome.waiting for outcome in outcomes] == [True]
+    assert len(sink.messages) == 1
+
+
 def test_a_look_that_changes_nothing_writes_nothing(store: Store) -> None:
     keeper = StoredKeeper(store)
     with http_sink() as sink:

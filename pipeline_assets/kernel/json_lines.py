@@ -1,10 +1,11 @@
 """JSON logs, an object a line: nginx and Apache with a format of the user's, Caddy, Traefik, and their
 errors.
 
-What belongs here: which members of an object are columns. What does not: other formats.
+What belongs here: the columns of an object, whatever it holds. What does not: other formats, the names of
+members (`json_members`), and the quick way for what a `log_format` writes (`flat_json`), with the same rows.
 
-Polars decodes JSON into one shape for all rows and fails on the first line that has another, so each object
-is decoded by itself; of a file in another format no line comes here. Members that are no column are in
+Polars decodes JSON into one shape for all rows and fails on the first line that has another, so here each
+object is decoded by itself; of a file in another format no line comes here. Members that are no column are in
 `extra`, and every row keeps its line raw, since JSON can be written in many ways.
 
 Servers that write their usual escapes (`\\x16`, `\\v`) into a JSON format write no valid JSON; there a
@@ -30,7 +31,9 @@ import polars as pl
 from pipeline_assets.kernel import formats, log_times
 from pipeline_assets.kernel.definitions import rows_schema
 from pipeline_assets.kernel.error_lines import error_rows_schema
+from pipeline_assets.kernel.flat_json import read_flat
 from pipeline_assets.kernel.formats import RejectReason
+from pipeline_assets.kernel.json_members import DURATIONS, FORWARDED, LARGEST, NAMES, plain_name
 
 # An escape that JSON doesn't know, behind an even number of backslashes.
 _NO_ESCAPE: Final = re.compile(r'\\(?:(["\\/bfnrt]|u[0-9A-Fa-f]{4})|)')
@@ -38,46 +41,8 @@ _REQUEST_LINE: Final = re.compile(formats.REQUEST_LINE.replace("(?<", "(?P<"), r
 _BARE_REQUEST_LINE: Final = re.compile(formats.REQUEST_LINE_WITHOUT_PROTOCOL.replace("(?<", "(?P<"))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-# Names in the order in which they are believed. Compared in lower case, with `-`, ` ` and `.` as `_`.
-_NAMES: Final[dict[str, tuple[str, ...]]] = {
-    "time": (
-        "startutc", "startlocal", "time_iso8601", "@timestamp", "timestamp", "time_local", "time", "ts",
-        "msec", "datetime", "date",
-    ),
-    "remote_host": (
-        "clienthost", "remote_addr", "remote_ip", "client_ip", "clientip", "client_addr", "client",
-        "remote_host", "remoteip", "ip", "source_ip", "c_ip", "clientaddr",
-    ),
-    "identity": ("remote_logname", "identity", "ident"),
-    "user": ("remote_user", "clientusername", "user", "user_id", "username", "auth"),
-    "request": ("request", "request_line", "httprequest"),
-    "method": ("requestmethod", "request_method", "method", "http_method", "verb"),
-    "target": ("requestpath", "request_uri", "uri", "url", "path", "request_path", "target"),
-    "query": ("query", "args", "query_string"),
-    "protocol": ("requestprotocol", "server_protocol", "protocol", "proto", "http_version"),
-    "status": (
-        "downstreamstatus", "status", "status_code", "response_code", "response", "http_status", "sc_status",
-    ),
-    "bytes": (
-        "downstreamcontentsize", "body_bytes_sent", "bytes_sent", "bytes", "size", "response_size",
-        "response_bytes", "responsesize",
-    ),
-    "referer": ("http_referer", "request_referer", "referer", "referrer"),
-    "user_agent": ("http_user_agent", "request_user_agent", "user_agent", "useragent", "agent"),
-    "vhost": ("server_name", "vhost", "virtual_host", "servername"),
-    "port": ("server_port", "port"),
-}  # fmt: skip
-# Names of durations, and the microseconds in one of their units.
-_DURATIONS: Final = {
-    "request_time": 1_000_000, "request_duration": 1_000_000, "duration_s": 1_000_000,
-    "time_taken": 1_000_000,
-    "duration_ms": 1_000, "response_time_ms": 1_000, "request_time_ms": 1_000,
-    "duration_us": 1, "response_time_us": 1, "request_time_us": 1, "time_us": 1,
-}  # fmt: skip
-_FORWARDED: Final = ("http_x_forwarded_for", "x_forwarded_for", "xff")
 _LEVELS: Final = ("level", "severity")
 _MESSAGES: Final = ("msg", "message", "error")
-_LARGEST: Final = {"status": 2**15 - 1, "bytes": 2**63 - 1, "port": 2**31 - 1, "duration_us": 2**63 - 1}
 _TIME: Final = re.compile(
     r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})[T ](?P<clock>[0-9]{2}:[0-9]{2}:[0-9]{2})"
     r"(?:[.,](?P<fraction>[0-9]{1,9}))? ?(?P<zone>[Zz]|[+-][0-9]{2}:?[0-9]{2})?"
@@ -111,10 +76,11 @@ def read_json_lines(lines: pl.DataFrame, timezone: str) -> tuple[pl.DataFrame, p
     if not likely.any():
         return rows_schema().to_frame(), error_rows_schema().to_frame(), lines
     zone = ZoneInfo(timezone)
+    quick, left = read_flat(lines.filter(likely), timezone)
     requests: list[Row] = []
     errors: list[Row] = []
     read: list[int] = []
-    for line in lines.filter(likely).iter_rows(named=True):
+    for line in left.iter_rows(named=True):
         row = _row(line["text"], zone)
         if row is None:
             continue
@@ -124,9 +90,11 @@ def read_json_lines(lines: pl.DataFrame, timezone: str) -> tuple[pl.DataFrame, p
             errors.append(row | kept | {"raw": line["line"], "text": line["text"]})
         else:
             requests.append(row | kept | {"raw": line["line"]})
-    rest = lines.filter(~pl.col("line_number").is_in(read)) if read else lines
+    done = pl.concat([quick["line_number"], pl.Series(read, dtype=quick.schema["line_number"])])
+    rest = lines.filter(~pl.col("line_number").is_in(done.implode())) if done.len() else lines
+    slow = pl.DataFrame(requests, schema=rows_schema(), orient="row")
     return (
-        pl.DataFrame(requests, schema=rows_schema(), orient="row"),
+        pl.concat([quick, slow]).sort("line_number") if quick.height else slow,
         pl.DataFrame(errors, schema=error_rows_schema(), orient="row"),
         rest,
     )
@@ -217,10 +185,10 @@ def _traefik(members: Row) -> Row:
 
 def _request(members: Row, name: str, zone: ZoneInfo) -> Row | None:
     """The columns of a request; None where no client and time, or nothing of a request, is in the object."""
-    left = {_plain(key): (key, value) for key, value in members.items()}
+    left = {plain_name(key): (key, value) for key, value in members.items()}
     if len(left) != len(members):
         return {"format": name, "reason": RejectReason.AMBIGUOUS.value}
-    taken = {column: _take(left, names) for column, names in _NAMES.items()}
+    taken = {column: _take(left, names) for column, names in NAMES.items()}
     if taken["time"] is None or not isinstance(taken["remote_host"], str):
         return None
     if taken["status"] is None and taken["request"] is None and taken["method"] is None:
@@ -258,7 +226,7 @@ def _request(members: Row, name: str, zone: ZoneInfo) -> Row | None:
     elif query is not None:
         left["query"] = ("query", query)
     extra = {key: value for key, value in left.values() if value not in (None, "-")}
-    for key in [key for key in extra if _plain(key) in _FORWARDED]:
+    for key in [key for key in extra if plain_name(key) in FORWARDED]:
         extra["forwarded_for"] = extra.pop(key)
     row["extra"] = json.dumps(extra, ensure_ascii=False, separators=(",", ":")) if extra else None
     return _encodable(row)
@@ -277,8 +245,8 @@ def _split_request(row: Row) -> None:
 
 def _error(members: Row, zone: ZoneInfo) -> Row | None:
     """The columns of an error-log entry; None where time, level or message is missing."""
-    left = {_plain(key): (key, value) for key, value in members.items()}
-    moment = _take(left, _NAMES["time"])
+    left = {plain_name(key): (key, value) for key, value in members.items()}
+    moment = _take(left, NAMES["time"])
     level, message = _take(left, _LEVELS), _take(left, _MESSAGES)
     if moment is None or not isinstance(level, str) or not isinstance(message, str):
         return None
@@ -297,10 +265,6 @@ def _error(members: Row, zone: ZoneInfo) -> Row | None:
             "reason": None if found else RejectReason.INVALID_TIME.value,
         }
     )
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-. ]", "_", name.lower())
 
 
 def _take(left: dict[str, tuple[str, Any]], names: Iterable[str]) -> Any:
@@ -324,13 +288,13 @@ def _number(value: Any, column: str) -> int | None:
         value = int(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         value = int(value)
-    if not isinstance(value, int) or not 0 <= value <= _LARGEST[column]:
+    if not isinstance(value, int) or not 0 <= value <= LARGEST[column]:
         raise _NumberError
     return value
 
 
 def _duration(left: dict[str, tuple[str, Any]]) -> int | None:
-    for name, scale in _DURATIONS.items():
+    for name, scale in DURATIONS.items():
         if name not in left:
             continue
         value = left[name][1]

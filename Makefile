@@ -11,7 +11,7 @@ DG_DEV := PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)" PYTHONW
   $(BIN)/dg dev --no-check-yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help run full status maintain report ui test test-fast test-long test-all fuzz lint docs lock clean
+.PHONY: help run full status maintain report ui test test-fast test-long test-all fuzz bench lint docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ test-all: test test-long ## Run all tests
 fuzz: $(VENV)/installed-dev ## Damage millions of log lines and lose none (LINES=2000000 SEED=...)
 	@$(BIN)/python -m pipeline_assets_tests.kernel.fuzz $(or $(LINES),2000000) $(SEED)
 
+bench: $(VENV)/installed-bench ## Measure beside other engines and write docs/benchmarks.md (SMALL=1 takes a minute; SIZE=4000 MB)
+	@$(BIN)/python -m pipeline_assets_benchmarks $(if $(SMALL),--small,--write docs/benchmarks.md) $(if $(SIZE),--mb $(SIZE))
+
 lint: $(VENV)/installed-dev ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -65,10 +68,11 @@ docs: $(VENV)/installed ## Write the references of settings and tables anew
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate -q -o requirements.lock
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-annotate -q -c requirements.lock -o requirements-dev.lock
+	uv pip compile --group bench --universal --python-version 3.11 --generate-hashes --no-annotate -q -c requirements.lock -c requirements-dev.lock -o requirements-bench.lock
 
 clean: ## Remove what the tools made; your data and history stay
-	rm -rf $(VENV) deploy/azurite/node_modules build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find pipeline_assets pipeline_assets_tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) deploy/azurite/node_modules build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find pipeline_assets pipeline_assets_benchmarks pipeline_assets_tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 export LOGS
 
@@ -88,4 +92,9 @@ $(VENV)/installed: $(VENV)/python requirements.lock pyproject.toml
 $(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
 	@echo "installing what tests and lint need"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed requirements-bench.lock
+	@echo "installing the engines to compare with"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-bench.lock
 	@touch $@

@@ -1,0 +1,119 @@
+"""How the pipeline's cost grows: one section of the page for each thing that may grow.
+
+What belongs here: which sizes are tried, and what is written down of them. What does not: the work itself
+(`scaled`), and how it looks (`page`).
+
+A section is a title, a sentence, and rows. Add one to `SECTIONS` and it is run and shown.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline_assets_benchmarks.corpus import make_corpus
+from pipeline_assets_benchmarks.measuring import Run, measure_module
+
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where to work, and how much: `mb` is the size of the largest file, `small` asks for a quick look."""
+
+    folder: Path
+    mb: int
+    small: bool
+
+    def empty_folder(self) -> Path:
+        """A folder with nothing in it."""
+        folder = self.folder / "work"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
+    def run(self, what: str, number: int) -> tuple[Run, dict[str, Any]]:
+        """Do something of `scaled` in a fresh process: what it took, and what it has noted."""
+        folder = self.empty_folder()
+        run = measure_module("scaled", what, str(number), folder)
+        return run, json.loads((folder / "noted.json").read_bytes())
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: what grows, what to look at, and the rows under their headings."""
+
+    title: str
+    says: str
+    headings: Row
+    rows: Callable[[Scale], list[Row]]
+
+
+def _file_size(scale: Scale) -> list[Row]:
+    rows = []
+    for mb in sorted({10, scale.mb} if scale.small else {100, 300, scale.mb}):
+        corpus = make_corpus(scale.folder, mb)
+        gigabytes = corpus.bytes / 1e9
+        cells = [f"{mb:,} MB"]
+        for name in ("ours, bronze", "ours, bronze from gzip", "ours, the whole way"):
+            source = corpus.gz if "gzip" in name else corpus.plain
+            run = measure_module("contestants", name, source, scale.empty_folder())
+            cells += [f"{run.cpu_s / gigabytes:.1f}", f"{run.peak_bytes / 1e6:,.0f}"]
+        rows.append(tuple(cells))
+    return rows
+
+
+def _batches_of_a_day(scale: Scale) -> list[Row]:
+    _, noted = scale.run("batches", 20 if scale.small else 200)
+    return [(f"{batch:,}", f"{seconds:.2f}") for batch, seconds in noted["seconds"]]
+
+
+def _files_of_a_batch(scale: Scale) -> list[Row]:
+    rows: list[Row] = []
+    for files in (1, 10) if scale.small else (1, 10, 100, 1000):
+        _, noted = scale.run("files", files)
+        rows.append((f"{files:,}", f"{noted['seconds']:.2f}", f"{1000 * noted['seconds'] / files:,.0f}"))
+    return rows
+
+
+def _days_of_a_backfill(scale: Scale) -> list[Row]:
+    rows: list[Row] = []
+    for days in (1, 5) if scale.small else (1, 7, 30, 90):
+        _, noted = scale.run("days", days)
+        rows.append((f"{days:,}", f"{noted['seconds']:.2f}", f"{1000 * noted['seconds'] / days:,.0f}"))
+    return rows
+
+
+SECTIONS: Final = (
+    Section(
+        "Size of a file",
+        "One file, a fresh process each. Peak memory should stay where it is.",
+        (
+            *("file", "bronze: CPU s a GB", "peak MB", "from gzip: CPU s a GB", "peak MB"),
+            *("whole way: CPU s a GB", "peak MB"),
+        ),
+        _file_size,
+    ),
+    Section(
+        "Batches of one day",
+        "Batch after batch of 500 lines of one event day: landed to scored, median of five batches.",
+        ("batch", "CPU s"),
+        _batches_of_a_day,
+    ),
+    Section(
+        "Files in a batch",
+        "One delivery in files of 500 lines, landed to scored; the start of the process is not counted.",
+        ("files", "CPU s", "CPU ms a file"),
+        _files_of_a_batch,
+    ),
+    Section(
+        "Days in a backfill",
+        "Deliveries of 5,000 lines, one a day, processed as one run without Dagster.",
+        ("days", "CPU s", "CPU ms a day"),
+        _days_of_a_backfill,
+    ),
+)

@@ -1,0 +1,127 @@
+"""The benchmark's own parts on a small log: what it says of the truth must be the truth."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from pipeline_assets_benchmarks import page
+from pipeline_assets_benchmarks.contestants import CONTESTANTS
+from pipeline_assets_benchmarks.corpus import MALFORMED_KINDS, Corpus, make_corpus
+from pipeline_assets_benchmarks.measuring import ContestantError, Run, measure_code, median
+from pipeline_assets_benchmarks.scaling import Section
+from pipeline_assets_benchmarks.truth import Outcome, outcome_of
+
+LINES = 4_000
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return make_corpus(tmp_path_factory.mktemp("corpus"), 1)
+
+
+def ran(name: str, corpus: Corpus, folder: Path) -> Outcome | None:
+    it = CONTESTANTS[name]
+    it.run(corpus.gz if it.compressed else corpus.plain, folder)
+    return outcome_of(it, folder, corpus)
+
+
+def test_a_corpus_is_the_same_each_time_and_its_truth_has_every_line(corpus: Corpus, tmp_path: Path) -> None:
+    again = make_corpus(tmp_path, 1)
+    assert again.plain.read_bytes() == corpus.plain.read_bytes()
+    truth = pl.read_parquet(corpus.truth)
+    assert truth["line_number"].to_list() == list(range(1, corpus.lines + 1))
+    assert corpus.plain.read_bytes().count(b"\n") == corpus.lines > LINES
+    assert set(truth["kind"].cast(pl.String)) >= {*MALFORMED_KINDS, "escaped", "garbage_request", "not_utf8"}
+    with pytest.raises(UnicodeDecodeError):
+        corpus.plain.read_bytes().decode()
+
+
+@pytest.mark.parametrize("name", ["ours, bronze", "ours, bronze from gzip"])
+def test_bronze_is_found_exact(corpus: Corpus, tmp_path: Path, name: str) -> None:
+    found = ran(name, corpus, tmp_path)
+    assert found is not None
+    assert found.lost == found.altered == found.accepted == 0
+    assert found.exact == found.rows == found.entries
+    assert found.kept == found.malformed > 0
+
+
+def test_a_row_that_says_something_else_is_found(corpus: Corpus, tmp_path: Path) -> None:
+    ran("ours, bronze", corpus, tmp_path)
+    (part,) = tmp_path.glob("bronze/daily/*/requests-*.parquet")
+    rows = pl.read_parquet(part)
+    changed = pl.int_range(pl.len())
+    rows.with_columns(
+        user_agent=pl.when(changed < 3).then(pl.lit("x")).otherwise("user_agent"), raw=None
+    ).slice(0, rows.height - 2).cast(rows.schema).write_parquet(part)
+    found = outcome_of(CONTESTANTS["ours, bronze"], tmp_path, corpus)
+    assert found is not None
+    assert found.lost == 2
+    # Without the bytes beside them, rows of lines that are no UTF-8 don't say what the line said, either.
+    assert found.altered is not None
+    assert found.altered >= 3
+
+
+def test_rows_without_a_line_number_are_compared_by_what_they_say(corpus: Corpus, tmp_path: Path) -> None:
+    ran("ours, bronze", corpus, tmp_path)
+    (part,) = tmp_path.glob("bronze/daily/*/requests-*.parquet")
+    it = dataclasses.replace(CONTESTANTS["DuckDB, regex"], package="peer")
+    rows = pl.read_parquet(part).filter(pl.col("raw").is_null())
+    parts = pl.col("request").str.splitn(" ", 3).struct
+    rows = rows.with_columns(
+        method=parts[0],
+        target=parts[1],
+        protocol=parts[2],
+        timestamp=pl.col("timestamp").dt.replace_time_zone(None),
+    )
+    twice = pl.concat([rows, rows.head(1).with_columns(status=pl.lit(999, pl.Int16))])
+    twice.with_columns(
+        referer=pl.when(pl.int_range(pl.len()) < 4).then(pl.lit("y")).otherwise("referer")
+    ).write_parquet(tmp_path / "rows.parquet")
+    found = outcome_of(it, tmp_path, corpus)
+    assert found is not None
+    assert (found.altered, found.accepted) == (4, 1)
+    assert found.lost == found.entries - rows.height
+
+
+def test_peers_that_are_installed_read_the_corpus(corpus: Corpus, tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    found = ran("DuckDB, regex", corpus, tmp_path)
+    assert found is not None
+    assert found.altered == found.accepted == found.invalid_dates == 0
+
+
+def test_a_process_is_measured_by_itself() -> None:
+    holding = bytearray(200_000_000)
+    run = measure_code("x = bytearray(30_000_000)")
+    assert len(holding) > run.peak_bytes > 30_000_000
+    with pytest.raises(ContestantError, match="wrong"):
+        measure_code("raise SystemExit('wrong')")
+
+
+def test_the_page_has_every_table() -> None:
+    runs = [Run(4.0, 2.0, 10**8), Run(2.0, 1.0, 10**8), Run(9.0, 8.0, 10**8)]
+    assert median(runs) == Run(4.0, 2.0, 10**8)
+    results = [
+        page.Result(
+            CONTESTANTS[name], Run(1.0, cpu, 10**8), 10**9, 5 * 10**6, Outcome(10, 2, 9, 8, 1, 1, 0, 0)
+        )
+        for name, cpu in (("ours, bronze", 2.0), ("DuckDB, read_csv", 3.0))
+    ]
+    section = Section("Growth", "It grows.", ("n", "CPU s"), lambda scale: [("1", "2")])
+    made = page.Page("make bench", 1, 3, ("0.1", "0.2"), [("cores", "2")], [("polars", "2")])
+    made.tables += [
+        page.speed_table(results),
+        page.outcome_table(results),
+        page.shares_table({"reading": 1.0, "writing": 3.0}, 10),
+        page.import_table(Run(1, 2.0, 10**8), Run(1, 2.5, 10**8)),
+        page.Table(section.title, section.says, section.headings, [("1", "2")]),
+    ]
+    text = made.markdown()
+    assert "| DuckDB, read_csv | typed Parquet | 1,000 | 5,000 | 333 | 3.0 | 100 | 1.50 |" in text
+    assert "| writing | 3.00 | 75 % |" in text
+    assert "1.25" in text
+    assert "## Growth" in text

@@ -6,7 +6,7 @@ launching runs. It imports no Dagster, so that a look that finds nothing costs n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -36,14 +36,14 @@ def today() -> date:
 def look(context: Context, settings: Settings, *, everything: bool) -> Look:
     """List what has landed and plan.
 
-    With `everything`, all daily folders are listed, all manifests are compared with the published days, units
-    of an older kernel are rebuilt a portion at a time, and files of an unknown format are read again where
-    the configuration has changed; without, it is the folders of the look-back and
-    the units known to be pending.
+    With `everything`, all of the landing area is listed, all manifests are compared with the published days,
+    units of an older kernel are rebuilt a portion at a time, and files of an unknown format are read again
+    where the configuration has changed; without, it is the folders of the look-back, incremental files that
+    came or changed within it, and the units known to be pending.
 
     Raises `StorageUnavailableError` where the storage can't be listed.
     """
-    since = "" if everything else (today() - timedelta(days=settings.look_back_days)).isoformat()
+    since = None if everything else today() - timedelta(days=settings.look_back_days)
     landed = list_landing(context.store, since=since)
     behind = set(control.pending_markers(context.store))
     if everything:
@@ -51,14 +51,24 @@ def look(context: Context, settings: Settings, *, everything: bool) -> Look:
         behind |= state.to_repair
         behind |= to_rebuild(state, landed.paths, settings.rebuild_units)
         behind |= to_read_anew(state, context, landed.paths)
-    plan = make_plan(
-        landed,
-        ledger.known_files(context.store),
-        behind,
-        first_day=settings.start_date,
-        last_day=today(),
-    )
+
+    def planned(known: Mapping[str, tuple[str, str]]) -> Plan:
+        return make_plan(landed, known, behind, first_day=settings.start_date, last_day=today())
+
+    # What landed within the look-back was recorded after it: of the ledger, no more is read.
+    plan = planned(ledger.known_files(context.store, since=since))
+    if since is not None and _has_older(context, plan, behind):
+        plan = planned(ledger.known_files(context.store))
     return Look(landed, plan)
+
+
+def _has_older(context: Context, plan: Plan, behind: Collection[Unit]) -> bool:
+    """Whether a file that seems new was read before the look-back, by a batch that is over.
+
+    It has grown since, or somebody has touched the times of files.
+    """
+    owners = (control.claimed_by(context.store, entry.path) for entry in plan.new_files)
+    return any(owner is not None and owner not in behind for owner in owners)
 
 
 def open_batches(

@@ -274,7 +274,13 @@ def _note_published(store: Store, day: date, note: str, expected: str | None) ->
 
 
 def _chunks(days: list[date]) -> list[list[date]]:
-    return [days[start : start + _DAYS_PER_COMMIT] for start in range(0, len(days), _DAYS_PER_COMMIT)]
+    """Days in order, cut so that those of one commit lie close together: they are one file of each table."""
+    chunks: list[list[date]] = []
+    for day in days:
+        if not chunks or (day - chunks[-1][0]).days >= _DAYS_PER_COMMIT:
+            chunks.append([])
+        chunks[-1].append(day)
+    return chunks
 
 
 def _wait(attempt: int) -> None:

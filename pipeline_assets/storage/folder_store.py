@@ -212,4 +212,5 @@ def _content_etag(data: bytes) -> str:
 def _entry(path: str, stat: os.stat_result) -> Entry:
     # Size and time of change identify a version of a landed file without reading it. A change that keeps
     # both is not seen, as with make and rsync.
-    return Entry(path, stat.st_size, f"{stat.st_size:x}-{stat.st_mtime_ns:x}", stat.st_mtime)
+    etag = f"{stat.st_size:x}-{stat.st_mtime_ns:x}"
+    return Entry(path, stat.st_size, etag, stat.st_mtime, placed=stat.st_ctime)

@@ -7,6 +7,7 @@ become (`manifests`), or how a user's own logs get here (`importing`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 
 from pipeline_assets.storage.store import Entry, Store
 from pipeline_assets.storage.units import Unit, is_unfinished, landing_lane
@@ -34,15 +35,23 @@ class Landed:
         return {entry.path for entry in self.entries}
 
 
-def list_landing(store: Store, *, since: str = "") -> Landed:
-    """Files in daily folders from day `since` on, and all incremental ones.
+def list_landing(store: Store, *, since: date | None = None) -> Landed:
+    """Files in daily folders from day `since` on, and incremental ones that were put there or changed since.
 
     Raises `StorageUnavailableError` where the landing area can't be listed.
     """
     landed = Landed()
+    if since is None:
+        after, moment = "", 0.0
+    else:
+        after, moment = (
+            since.isoformat(),
+            datetime(since.year, since.month, since.day, tzinfo=UTC).timestamp(),
+        )
     # Names of days sort as the days do, and before `incremental`, so one listing from a day on has both.
-    for entry in store.list(LANDING, after=since):
-        _sort_in(landed, entry)
+    for entry in store.list(LANDING, after=after):
+        if entry.news_since >= moment or not entry.path.startswith(f"{INCREMENTAL}/"):
+            _sort_in(landed, entry)
     return landed
 
 

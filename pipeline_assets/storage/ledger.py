@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
@@ -26,8 +26,9 @@ from pipeline_assets.storage.tables import (
 )
 from pipeline_assets.storage.units import Unit
 
-# The last answer of `known_files`, and how to tell whether it still holds.
-_known: list[tuple[TableMark, dict[str, tuple[str, str]]]] = []
+# The last answers of `known_files`, to the day asked for, and how to tell whether they still hold.
+_known: dict[date | None, tuple[TableMark, dict[str, tuple[str, str]]]] = {}
+_KEPT_ANSWERS: Final = 2
 _COUNTS = ("bytes", "lines", "parsed", "continuation", "rejected", "blank", "comment")
 
 
@@ -58,24 +59,34 @@ def latest(store: Store) -> pl.DataFrame:
     )
 
 
-def known_files(store: Store) -> dict[str, tuple[str, str]]:
+def known_files(store: Store, *, since: date | None = None) -> dict[str, tuple[str, str]]:
     """Landed paths that were read, with the unit and the etag of the version read.
 
-    The answer is kept until the table changes: the sensor asks twice a second.
+    With `since`, only those recorded on that day or later. The answer is kept until the table changes: the
+    sensor asks twice a second.
     """
-    if _known and still_holds(store, "ledger", _known[0][0]):
-        return _known[0][1]
+    answer = _known.get(since)
+    if answer and still_holds(store, "ledger", answer[0]):
+        return answer[1]
     handle = open_table(store, "ledger")
+    table = read_table(store, "ledger", handle)
+    if since is not None:
+        # Files of the table are chosen by the bounds of this column, so older rows are not read.
+        table = table.filter(
+            pl.col("recorded_at") >= datetime(since.year, since.month, since.day, tzinfo=UTC)
+        )
     rows = (
-        read_table(store, "ledger", handle)
-        .filter(pl.col("path").is_not_null())
+        table.filter(pl.col("path").is_not_null())
         .sort("generation", "recorded_at")
         .unique("path", keep="last", maintain_order=True)
         .select("path", "unit", "etag")
         .collect()
     )
     known = {path: (unit, etag) for path, unit, etag in rows.iter_rows()}
-    _known[:] = [(mark(store, "ledger", handle), known)]
+    _known.pop(since, None)
+    while len(_known) >= _KEPT_ANSWERS:
+        _known.pop(next(iter(_known)))
+    _known[since] = (mark(store, "ledger", handle), known)
     return known
 
 
@@ -106,6 +117,7 @@ def _still_asked_for(rows: pl.DataFrame) -> pl.DataFrame:
         .filter(_is_newest_of("unit") | (pl.col("path").is_not_null() & _is_newest_of("path")))
         .select(rows.columns)
         .unique(maintain_order=True)
+        .sort("recorded_at", maintain_order=True)
     )
 
 
@@ -116,7 +128,8 @@ def _is_newest_of(key: str) -> pl.Expr:
 
 
 def _latest_days(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.sort("generation").unique(["event_date", "unit"], keep="last", maintain_order=True)
+    latest = rows.sort("generation").unique(["event_date", "unit"], keep="last", maintain_order=True)
+    return latest.sort("event_date", maintain_order=True)
 
 
 def units_of_days(store: Store, days: Iterable[date]) -> dict[date, list[Unit]]:

@@ -32,7 +32,8 @@ class SwapConflictError(Exception):
 class Entry:
     """One stored object: its path, size in bytes, version, and time of change (seconds since the epoch).
 
-    `problem` says why the object can't be read, where its name already tells.
+    `problem` says why the object can't be read, where its name already tells. `placed` is when it came under
+    its name, where that is known: moving and many ways of copying leave `modified` as it was.
     """
 
     path: str
@@ -40,6 +41,12 @@ class Entry:
     etag: str
     modified: float
     problem: str = ""
+    placed: float = field(default=0.0, compare=False)
+
+    @property
+    def news_since(self) -> float:
+        """When the object last became another, or was put there; seconds since the epoch."""
+        return max(self.modified, self.placed)
 
 
 @dataclass(frozen=True)

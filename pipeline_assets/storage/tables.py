@@ -24,9 +24,15 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 TABLES: Final[dict[str, Table]] = {**SERVING, **MODEL, **RECORDS}
-# Every commit adds a file; past this many the appended records are compacted by whoever comes by.
+# Every commit adds a file; past this many the appended records are compacted by whoever comes by. Files that
+# have reached the size are left alone, so that compacting costs the same however long the history is.
 _COMPACT_FILES: Final = 64
-
+RECORDS_FILE_BYTES: Final = 128 << 10
+# Opening a table reads the last checkpoint and every commit after it, so these bound what it costs. Bounds of
+# values are kept only of the column by which files are chosen: with all columns', the log of a table would be
+# three times as large.
+_PROPERTIES: Final = {"delta.checkpointInterval": "20", "delta.logRetentionDuration": "interval 7 days"}
+_CHOSEN_BY: Final = {"ledger": "recorded_at", "runs": "recorded_at"}
 
 # A lost race for the columns of a table or for an append means that another process has just succeeded.
 _TRIES: Final = 50
@@ -93,10 +99,9 @@ def overwrite_days(handle: DeltaTable, name: str, days: Iterable[date], rows: pl
     from deltalake import write_deltalake
     from deltalake.exceptions import CommitFailedError
 
-    listed = ", ".join(f"'{day.isoformat()}'" for day in sorted(set(days)))
     frame = _as_stored(handle, name, rows)
     try:
-        write_deltalake(handle, frame, mode="overwrite", predicate=f"event_date IN ({listed})")
+        write_deltalake(handle, frame, mode="overwrite", predicate=_on_days(days))
     except CommitFailedError as error:
         raise TableConflictError(f"{name}: {error}") from error
 
@@ -117,7 +122,25 @@ def append_rows(store: Store, name: str, rows: pl.DataFrame) -> None:
         raise RuntimeError(f"{name}: lost {_TRIES} races for an append")
     if len(handle.file_uris()) > _COMPACT_FILES:
         with suppress(CommitFailedError):  # somebody else compacts at this moment
-            handle.optimize.compact()
+            handle.optimize.compact(target_size=RECORDS_FILE_BYTES)
+
+
+def between(first: date, last: date) -> str:
+    """The days from `first` to `last` as delta-rs is asked for them.
+
+    A range, because files are chosen by the bounds of their days, and a list of more than twenty chooses all.
+    """
+    return f"(event_date >= '{first.isoformat()}' AND event_date <= '{last.isoformat()}')"
+
+
+def _on_days(days: Iterable[date]) -> str:
+    ranges: list[tuple[date, date]] = []
+    for day in sorted(set(days)):
+        if ranges and (day - ranges[-1][1]).days == 1:
+            ranges[-1] = (ranges[-1][0], day)
+        else:
+            ranges.append((day, day))
+    return " OR ".join(between(first, last) for first, last in ranges)
 
 
 def table_id(handle: DeltaTable) -> str:
@@ -153,23 +176,25 @@ def still_holds(store: Store, name: str, made: TableMark) -> bool:
 
 def _create(store: Store, name: str) -> DeltaTable:
     """Create a table; where two do at once, the log's first entry can be written by one only."""
-    from deltalake import DeltaTable, write_deltalake
+    from deltalake import DeltaTable, Schema
     from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-    table = TABLES[name]
-    partition = ["event_date"] if table.name in SERVING or table.name in MODEL else None
     address = _address(store, name)
     options = _options(address)
     try:
-        write_deltalake(
-            address.uri, table.empty(), partition_by=partition, mode="error", storage_options=options
+        return DeltaTable.create(
+            address.uri,
+            Schema.from_arrow(TABLES[name].empty().to_arrow().schema),
+            mode="error",
+            configuration=_PROPERTIES
+            | {"delta.dataSkippingStatsColumns": _CHOSEN_BY.get(name, "event_date")},
+            storage_options=options,
         )
     except (CommitFailedError, DeltaError, FileExistsError) as error:
         try:
             return DeltaTable(address.uri, storage_options=options)  # somebody else has just created it
         except TableNotFoundError:
             raise error from None
-    return DeltaTable(address.uri, storage_options=options)
 
 
 def _missing_columns(handle: DeltaTable, name: str) -> list[Any]:

@@ -271,7 +271,7 @@ def test_a_reader_keeps_its_version_within_the_history_and_no_longer(world: Worl
 def test_files_that_a_writer_has_not_committed_yet_stay(world: World) -> None:
     from datetime import UTC, datetime
 
-    folder = world.root / "serving/traffic_hourly/event_date=2024-01-15"
+    folder = world.root / "serving/traffic_hourly"
     fresh, old = folder / "part-fresh.parquet", folder / "part-old.parquet"
     for path in (fresh, old):
         path.write_bytes(b"rows")

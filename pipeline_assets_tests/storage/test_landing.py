@@ -7,6 +7,7 @@ file.
 from __future__ import annotations
 
 import os
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -131,7 +132,7 @@ def test_a_name_that_is_not_utf_8_is_named_and_can_be_printed(tmp_path: Path) ->
 
 def test_only_folders_since_a_day_are_listed_and_all_incremental_files(tmp_path: Path) -> None:
     store = land(tmp_path, "logs/2024-01-14/a.log", "logs/2024-01-15/a.log", "logs/incremental/a.log")
-    landed = list_landing(store, since="2024-01-15")
+    landed = list_landing(store, since=date(2024, 1, 15))
     assert list(landed.daily) == ["2024-01-15"]
     assert len(landed.incremental) == 1
 

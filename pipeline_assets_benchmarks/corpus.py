@@ -3,8 +3,9 @@
 What belongs here: making lines, and noting what each of them says. What does not: reading them, or comparing
 what others have read (`truth`).
 
-Everything is drawn and joined by column, some 200,000 lines a second and more. Clients, pages and user agents
-are drawn unevenly, as on a real site: few of them have most of the requests, and there is a long tail.
+Everything is drawn and joined by column, some 200,000 lines a second and more. Clients come
+for visits of some requests, and clients, pages and user agents are drawn unevenly, as on a real site: few of
+them have most of the requests, and there is a long tail.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ STARTS: Final = datetime(2024, 1, 14, 6, 25)
 _SEED: Final = 20240114
 _CHUNK: Final = 250_000
 _LINE_BYTES: Final = 205
+_REQUESTS_A_VISIT: Final = 8
+_SECONDS_BETWEEN: Final = 15.0
 # Stands for a byte that is no UTF-8 while lines are still text.
 _STAND_IN: Final = "\u0091"
 _NO_UTF8: Final = b"\xe9"
@@ -165,9 +168,8 @@ class _Pools:
 
 def _entries(draw: np.random.Generator, pools: _Pools, rows: int, begin: float, end: float) -> pl.DataFrame:
     """Lines with what they say; `begin` and `end` are days after the start of the log."""
-    client = _uneven(draw, len(pools.clients), rows)
+    client, seconds = _visits(draw, len(pools.clients), rows, begin * 86_400, end * 86_400)
     path = _uneven(draw, len(pools.paths), rows)
-    seconds = np.sort(draw.uniform(begin * 86_400, end * 86_400, rows)).astype(np.int64)
     chance = draw.random(rows)
     unusual = draw.random(rows)
     frame = pl.DataFrame(
@@ -215,6 +217,24 @@ def _entries(draw: np.random.Generator, pools: _Pools, rows: int, begin: float, 
         .alias("user_agent")
     )
     return frame.with_columns(line=_damaged(_line()))
+
+
+def _visits(
+    draw: np.random.Generator, clients: int, rows: int, begin: float, end: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Client and second of each request, in order of time: people come, look around for a while, and go."""
+    lengths = draw.geometric(1 / _REQUESTS_A_VISIT, 2 * rows // _REQUESTS_A_VISIT + 10)
+    lengths = lengths[: np.searchsorted(np.cumsum(lengths), rows) + 1]
+    # Seconds since the visit's first request: a running sum that starts anew with each visit.
+    total = np.cumsum(draw.exponential(_SECONDS_BETWEEN, lengths.sum()))
+    first = np.cumsum(lengths) - lengths
+    passed = total - np.repeat(total[first], lengths)
+    longest = np.maximum.reduceat(passed, first)
+    starts = begin + draw.random(len(lengths)) * np.maximum(end - begin - longest, 0)
+    seconds = (np.repeat(starts, lengths) + passed)[:rows]
+    client = np.repeat(_uneven(draw, clients, len(lengths)), lengths)[:rows]
+    order = np.argsort(seconds, kind="stable")
+    return client[order], seconds[order].astype(np.int64)
 
 
 def _line() -> pl.Expr:

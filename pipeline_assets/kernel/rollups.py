@@ -20,6 +20,7 @@ import polars as pl
 
 from pipeline_assets.kernel import histograms
 from pipeline_assets.kernel.clean import written_date
+from pipeline_assets.kernel.codes import coded, spelled
 from pipeline_assets.kernel.referrers import without_query
 from pipeline_assets.kernel.schemas import (
     GOLD_COUNTS,
@@ -28,7 +29,7 @@ from pipeline_assets.kernel.schemas import (
     GOLD_VISITS,
     Table,
 )
-from pipeline_assets.kernel.visits import as_intervals, join_intervals
+from pipeline_assets.kernel.visits import join_intervals, visits_of
 
 # Lengths, in characters, at which gold cuts what clients send. Texts that begin alike count as one.
 USER_AGENT_CHARACTERS: Final = 512
@@ -51,9 +52,10 @@ Merge = Callable[[pl.LazyFrame, list[str]], pl.LazyFrame]
 class Rollup:
     """A mergeable rollup: what each source gives to it, and how rows of equal keys become one.
 
-    Sources are silver's tables and `lines`, those lines of files that became no row (source_file, event_date,
-    site, fate, reason, lines). `keys` are the columns that tell rows apart, the landed file first; `merge` is
-    given rows and those keys. `proofs` say for a source which rows' hits, added up, are all of its rows.
+    Sources are silver's tables and `lines`, those lines of files that became no row (source_file,
+    event_date, site, fate, reason, lines). Each gives rows that are merged already. `keys` are the columns
+    that tell rows apart, the landed file first; `merge` is given rows and those keys. `proofs` say for a
+    source which rows' hits, added up, are all of its rows.
     """
 
     table: Table
@@ -63,14 +65,16 @@ class Rollup:
     proofs: Mapping[str, pl.Expr] = field(default_factory=dict)
 
     def roll_up(self, source: str, silver: pl.LazyFrame) -> pl.LazyFrame:
-        """What rows of one silver table give, rolled up by landed file."""
-        return self.merge_files([self.sources[source](silver)])
+        """What rows of one silver table give, rolled up by landed file; their texts may be coded."""
+        return self._by_day(self.sources[source](silver))
 
     def merge_files(self, parts: Iterable[pl.LazyFrame]) -> pl.LazyFrame:
         """Rollups of parts of one unit to one, sorted so that a reader of one day skips the others."""
-        columns = self.table.column_names
-        rows = pl.concat([part.select(columns) for part in parts])
-        return self.merge(rows, list(self.keys)).select(columns).sort("event_date", maintain_order=True)
+        rows = pl.concat([part.select(self.table.column_names) for part in parts])
+        return self._by_day(self.merge(coded(rows), list(self.keys)))
+
+    def _by_day(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        return spelled(rows.select(self.table.column_names).sort("event_date", maintain_order=True))
 
     def merge_day(self, parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
         """Rollups of several units, or earlier states of a day, to one state (without `source_file`).
@@ -82,7 +86,8 @@ class Rollup:
         empty = self.table.empty().lazy().select(columns)
         rows = pl.concat([empty, *(part.lazy().select(columns) for part in parts)])
         order = [*keys, *(["started_at"] if "started_at" in columns else [])]
-        return self.merge(rows, keys).select(columns).sort(order, nulls_last=True).collect()
+        merged = self.merge(coded(rows), keys).select(columns).sort(order, nulls_last=True)
+        return spelled(merged).collect()
 
 
 def _adding_up(
@@ -126,66 +131,101 @@ def bounded(requests: pl.LazyFrame) -> pl.LazyFrame:
 
 def _traffic(requests: pl.LazyFrame) -> pl.LazyFrame:
     method = pl.col("method")
-    return requests.select(
-        "source_file",
-        "event_date",
-        "hour",
-        pl.col("timestamp").dt.minute().cast(pl.Int8).alias("minute"),
-        "site",
-        pl.col("status").fill_null(0),
-        "is_bot",
-        pl.when(method.is_in(METHODS)).then(method).when(method.is_not_null()).then(pl.lit("other")),
-        "protocol",
-        pl.lit(1, pl.Int64).alias("hits"),
-        pl.col("bytes").fill_null(0),
+    keys = list(_TRAFFIC_KEYS)
+    counted = spelled(
+        requests.with_columns(
+            pl.col("timestamp").dt.minute().cast(pl.Int8).alias("minute"), pl.col("status").fill_null(0)
+        )
+        .group_by(keys)
+        .agg(pl.len().cast(pl.Int64).alias("hits"), pl.col("bytes").sum())
     )
+    # Whatever clients invent is one method, after it has been counted.
+    known = pl.when(method.is_in(METHODS)).then(method).when(method.is_not_null()).then(pl.lit("other"))
+    return _adding_up(("hits", "bytes"))(counted.with_columns(known), keys)
 
 
 def _visitors(requests: pl.LazyFrame) -> pl.LazyFrame:
-    by_hour = requests.with_columns(hits=pl.lit(1, pl.Int64), bytes=pl.col("bytes").fill_null(0))
+    keys = list(_VISITORS_KEYS)
+    answers = [pl.col(name).min() for name in _AGENT]
+    counted = requests.group_by(*keys, written_date().alias("written_date")).agg(
+        *answers, pl.len().cast(pl.Int64).alias("hits"), pl.col("bytes").sum()
+    )
+    by_hour = counted.group_by(keys).agg(*answers, pl.col("hits", "bytes").sum())
     # GoAccess's day is the date as written, and it leaves out requests that were answered with 4xx.
-    by_written_date = requests.filter(pl.col("status_class") != "4xx").with_columns(
-        event_date=written_date(),
-        hour=pl.lit(None, pl.Int8),
-        status_class=pl.lit(None, pl.String),
-        hits=pl.lit(0, pl.Int64),
-        bytes=pl.lit(0, pl.Int64),
+    by_written_date = (
+        counted.filter(pl.col("status_class") != "4xx")
+        .with_columns(event_date="written_date")
+        .group_by(key for key in keys if key not in ("hour", "status_class"))
+        .agg(answers)
+        .with_columns(
+            hour=pl.lit(None, pl.Int8),
+            status_class=pl.lit(None, pl.String),
+            hits=pl.lit(0, pl.Int64),
+            bytes=pl.lit(0, pl.Int64),
+        )
     )
     columns = GOLD_VISITORS.column_names
-    return pl.concat([by_hour.select(columns), by_written_date.select(columns)])
+    return pl.concat([spelled(rows).select(columns) for rows in (by_hour, by_written_date)])
 
 
 def _request_counts(requests: pl.LazyFrame) -> pl.LazyFrame:
-    failed = (pl.col("status") >= 400).fill_null(value=False).cast(pl.Int64)
-    size = pl.col("bytes").fill_null(0)
+    path, referrer, status = pl.col("path"), pl.col("referrer"), pl.col("status")
+    hits, size = pl.len().cast(pl.Int64), pl.col("bytes").sum()
     # Each aspect with the rows it counts, its keys, and what it adds up.
-    path, kind, referrer = pl.col("path"), pl.col("path_kind"), pl.col("referrer")
-    has_path = path.is_not_null()
-    malformed = pl.when(pl.col("method").is_null()).then(pl.lit(MALFORMED))
-    lines = {"hits": pl.lit(1, pl.Int64), **_NOTHING_ELSE}
-    counts = {"hits": pl.lit(1, pl.Int64), **_NOTHING_ELSE, "bytes": size}
-    aspects = [
-        (has_path, _aspect("path", path, kind), {**counts, "failures": failed}),
-        (has_path & (pl.col("status") == 404), _aspect("not_found", path, referrer), counts),
+    aspects: list[tuple[str, pl.Expr | None, dict[str, pl.Expr], dict[str, pl.Expr]]] = [
         (
-            pl.lit(value=True),
-            _aspect("referrer", pl.col("referrer_kind"), referrer, pl.col("search_phrase")),
-            counts,
+            "path",
+            path.is_not_null(),
+            {"key_1": path, "key_2": pl.col("path_kind")},
+            {"hits": hits, "bytes": size, "failures": (status >= 400).sum().cast(pl.Int64)},
         ),
-        (pl.lit(value=True), _aspect("line", pl.lit("parsed"), malformed), lines),
+        (
+            "not_found",
+            path.is_not_null() & (status == 404),
+            {"key_1": path, "key_2": referrer},
+            {"hits": hits, "bytes": size},
+        ),
+        (
+            "referrer",
+            None,
+            {"key_1": pl.col("referrer_kind"), "key_2": referrer, "key_3": pl.col("search_phrase")},
+            {"hits": hits, "bytes": size},
+        ),
+        (
+            "line",
+            None,
+            {
+                "key_1": pl.lit("parsed"),
+                "key_2": pl.when(pl.col("method").is_null()).then(pl.lit(MALFORMED)),
+            },
+            {"hits": hits},
+        ),
         *(
             (
+                measure,
                 pl.col(measure).is_not_null(),
-                {**_aspect(measure), "bucket": histograms.bucket_of(pl.col(measure))},
-                {**lines, "bytes": pl.col(measure).clip(lower_bound=0)},
+                {"bucket": histograms.bucket_of(pl.col(measure))},
+                {"hits": hits, "bytes": pl.col(measure).clip(lower_bound=0).sum()},
             )
             for measure in ("bytes", "duration_us")
         ),
     ]
     return pl.concat(
         [
-            requests.filter(rows).select("source_file", "event_date", "site", **keys, **sums)
-            for rows, keys, sums in aspects
+            spelled(
+                (requests if counted is None else requests.filter(counted))
+                .group_by(
+                    "source_file", "event_date", "site", *(key.alias(name) for name, key in keys.items())
+                )
+                .agg(**sums)
+            )
+            .with_columns(
+                aspect=pl.lit(aspect),
+                **{name: none for name, none in _NO_KEYS.items() if name not in keys},
+                **{name: nothing for name, nothing in _NOTHING_ELSE.items() if name not in sums},
+            )
+            .select(GOLD_COUNTS.column_names)
+            for aspect, counted, keys, sums in aspects
         ]
     )
 
@@ -193,7 +233,7 @@ def _request_counts(requests: pl.LazyFrame) -> pl.LazyFrame:
 def _error_counts(errors: pl.LazyFrame) -> pl.LazyFrame:
     level = pl.col("level").str.to_lowercase()
     lines = {**_NOTHING_ELSE, "hits": pl.lit(1, pl.Int64)}
-    return pl.concat(
+    rows = pl.concat(
         [
             errors.select(
                 "source_file",
@@ -216,16 +256,18 @@ def _error_counts(errors: pl.LazyFrame) -> pl.LazyFrame:
             ),
         ]
     )
+    return _adding_up_counts(coded(rows), list(_COUNTS_KEYS))
 
 
 def _line_counts(lines: pl.LazyFrame) -> pl.LazyFrame:
-    return lines.select(
+    rows = lines.select(
         "source_file",
         "event_date",
         "site",
         **_aspect("line", pl.col("fate"), pl.col("reason")),
         **{**_NOTHING_ELSE, "hits": pl.col("lines")},
     )
+    return _adding_up_counts(rows, list(_COUNTS_KEYS))
 
 
 _NOTHING_ELSE: Final = {
@@ -238,16 +280,20 @@ _NOTHING_ELSE: Final = {
 
 def _aspect(name: str, *keys: pl.Expr) -> dict[str, pl.Expr]:
     """The columns of `counts` that say what is counted."""
-    nothing = pl.lit(None, pl.String)
-    first, second, third = (*keys, nothing, nothing, nothing)[:3]
-    return {
-        "aspect": pl.lit(name),
-        "key_1": first,
-        "key_2": second,
-        "key_3": third,
-        "bucket": pl.lit(None, pl.Int16),
-    }
+    return {"aspect": pl.lit(name), **_NO_KEYS, **dict(zip(_NO_KEYS, keys, strict=False))}
 
+
+_NO_KEYS: Final = {
+    **{name: pl.lit(None, pl.String) for name in ("key_1", "key_2", "key_3")},
+    "bucket": pl.lit(None, pl.Int16),
+}
+_TRAFFIC_KEYS: Final = tuple(GOLD_TRAFFIC.column_names[:-2])
+_VISITORS_KEYS: Final = (
+    *("source_file", "event_date", "hour", "site", "status_class", "is_bot", "remote_host", "user_agent"),
+)
+_AGENT: Final = ("bot", "browser", "browser_version", "os", "device")
+_COUNTS_KEYS: Final = ("source_file", "event_date", "site", "aspect", *_NO_KEYS)
+_adding_up_counts: Final = _adding_up(("hits", "bytes", "failures"), ("first_seen",), ("last_seen",))
 
 ROLLUPS: Final = {
     rollup.table.name: rollup
@@ -255,36 +301,27 @@ ROLLUPS: Final = {
         Rollup(
             GOLD_TRAFFIC,
             {"requests": _traffic},
-            tuple(GOLD_TRAFFIC.column_names[:-2]),
+            _TRAFFIC_KEYS,
             _adding_up(("hits", "bytes")),
             {"requests": pl.lit(value=True)},
         ),
         Rollup(
             GOLD_VISITORS,
             {"requests": _visitors},
-            (
-                "source_file",
-                "event_date",
-                "hour",
-                "site",
-                "status_class",
-                "is_bot",
-                "remote_host",
-                "user_agent",
-            ),
-            _adding_up(("hits", "bytes"), determined=("bot", "browser", "browser_version", "os", "device")),
+            _VISITORS_KEYS,
+            _adding_up(("hits", "bytes"), determined=_AGENT),
         ),
         Rollup(
             GOLD_VISITS,
-            {"requests": as_intervals},
+            {"requests": visits_of},
             ("source_file", "event_date", "site", "remote_host", "user_agent"),
             join_intervals,
         ),
         Rollup(
             GOLD_COUNTS,
             {"requests": _request_counts, "errors": _error_counts, "lines": _line_counts},
-            ("source_file", "event_date", "site", "aspect", "key_1", "key_2", "key_3", "bucket"),
-            _adding_up(("hits", "bytes", "failures"), ("first_seen",), ("last_seen",)),
+            _COUNTS_KEYS,
+            _adding_up_counts,
             {"errors": pl.col("aspect") == "error"},
         ),
     )
@@ -294,9 +331,20 @@ ROLLUPS: Final = {
 PROVEN: Final = tuple(source for rollup in ROLLUPS.values() for source in rollup.proofs)
 
 
+# What rollups read of silver `requests`.
+_REQUEST_COLUMNS: Final = (
+    *("source_file", "line_number", "event_date", "hour", "timestamp", "utc_offset_minutes", "site"),
+    *("status", "status_class", "is_bot", *_AGENT, "remote_host", "user_agent", "method", "protocol"),
+    *("path", "path_kind", "referer", "referrer_kind", "search_phrase", "bytes", "duration_us"),
+)
+
+
 def roll_up_part(source: str, silver: pl.LazyFrame) -> dict[str, pl.DataFrame]:
     """What rows of one source give to each rollup that has it, computed in one pass."""
-    rows = bounded(silver) if source == "requests" else silver
+    rows = silver
+    if source == "requests":
+        # Read and coded once for all of them.
+        rows = coded(bounded(silver.select(_REQUEST_COLUMNS)).drop("referer")).collect().lazy()
     wanted = {name: rollup for name, rollup in ROLLUPS.items() if source in rollup.sources}
     frames = pl.collect_all([rollup.roll_up(source, rows) for rollup in wanted.values()])
     return dict(zip(wanted, frames, strict=True))

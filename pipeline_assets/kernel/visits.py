@@ -1,6 +1,6 @@
 """Visits: requests of one visitor with no gap of more than 30 minutes between them, as mergeable intervals.
 
-What belongs here: making intervals of requests, and joining intervals that are close enough. What does not:
+What belongs here: making visits of requests, and joining intervals that are close enough. What does not:
 what people see of them (`projections`).
 
 Joining intervals is associative and commutative: whatever the order, in the end those are one that a chain of
@@ -27,28 +27,56 @@ _GAP_US: Final = 30 * 60 * 1_000_000
 _STRETCH: Final = 1 << 37
 
 
-def as_intervals(requests: pl.LazyFrame) -> pl.LazyFrame:
-    """Each request as the interval of its own moment (columns: `schemas.GOLD_VISITS`).
+def visits_of(requests: pl.LazyFrame) -> pl.LazyFrame:
+    """The visits that the requests of each landed file make by themselves (columns: `schemas.GOLD_VISITS`).
 
     `requests` has the columns of silver `requests`, its `user_agent` and `path` as long as gold keeps them.
+    It is `join_intervals` for requests, which are intervals of a moment: no interval ends after a later one.
     """
-    is_page = pl.col("path_kind") == "page"
-    page = {"at": "timestamp", "file": "source_file", "line": "line_number", "path": "path"}
-    return requests.select(
-        "source_file",
-        *_VISITOR,
-        "is_bot",
-        pl.col("timestamp").alias("started_at"),
-        pl.col("timestamp").alias("ended_at"),
-        *(
-            pl.when(is_page).then(column).alias(f"{end}_{name}")
-            for end in ("entry", "exit")
-            for name, column in page.items()
-        ),
-        is_page.fill_null(value=False).cast(pl.Int64).alias("pages"),
-        pl.lit(1, pl.Int64).alias("hits"),
-        pl.col("bytes").fill_null(0),
-    ).select(GOLD_VISITS.column_names)
+    keys = ("source_file", *_VISITOR)
+    moment = pl.col("timestamp")
+    # Text is compared as numbers (`codes`); which visitor comes first doesn't matter.
+    numbers = [pl.col(key).to_physical() for key in keys]
+    is_next = (moment - moment.shift(1)).dt.total_microseconds() > _GAP_US
+    begins = pl.any_horizontal(is_next, *(number.ne_missing(number.shift(1)) for number in numbers))
+    ordered = (
+        requests.select(
+            *keys,
+            "is_bot",
+            "timestamp",
+            "line_number",
+            "path",
+            pl.col("bytes").fill_null(0),
+            is_page=(pl.col("path_kind") == "page").fill_null(value=False),
+        )
+        .sort(*numbers, "timestamp", "line_number")
+        .with_columns(visit=begins.fill_null(value=True).cum_sum().set_sorted())
+        .with_columns(page=pl.when("is_page").then(pl.int_range(pl.len(), dtype=pl.Int64)))
+        .collect()
+    )
+    visits = (
+        ordered.lazy()
+        .group_by("visit", maintain_order=True)
+        .agg(
+            *(pl.col(key).first() for key in keys),
+            pl.col("is_bot").first(),
+            moment.first().alias("started_at"),
+            moment.last().alias("ended_at"),
+            pl.col("page").min().alias("entry"),
+            pl.col("page").max().alias("exit"),
+            pl.col("is_page").sum().cast(pl.Int64).alias("pages"),
+            pl.len().cast(pl.Int64).alias("hits"),
+            pl.col("bytes").sum(),
+        )
+        .collect()
+    )
+    seen = {"at": "timestamp", "file": "source_file", "line": "line_number", "path": "path"}
+    pages = (
+        ordered[column].gather(visits[end]).alias(f"{end}_{name}")
+        for end in ("entry", "exit")
+        for name, column in seen.items()
+    )
+    return visits.with_columns(*pages).lazy().select(GOLD_VISITS.column_names)
 
 
 def join_intervals(intervals: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
@@ -61,7 +89,7 @@ def join_intervals(intervals: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
     begin, end = (base + _time_of_day(name) for name in ("started_at", "ended_at"))
     begins = (begin - end.cum_max().shift(1) > _GAP_US).fill_null(value=True)
     numbered = (
-        intervals.sort(*keys, "started_at", "ended_at", nulls_last=True)
+        intervals.sort(*(pl.col(key).to_physical() for key in keys), "started_at", "ended_at")
         .with_columns(begins=begins)
         .with_columns(
             visit=pl.col("begins").cum_sum(),

@@ -11,7 +11,8 @@ from typing import Final
 import polars as pl
 
 from pipeline_assets.kernel import referrers, user_agents
-from pipeline_assets.kernel.escapes import ESCAPED_COLUMNS, undone
+from pipeline_assets.kernel.codes import answers
+from pipeline_assets.kernel.escapes import undo
 from pipeline_assets.kernel.message_templates import template_of
 from pipeline_assets.kernel.schemas import SILVER_ERRORS, SILVER_REQUESTS
 
@@ -26,35 +27,56 @@ _STATIC_FILE: Final = (
 def clean_requests(bronze: pl.LazyFrame) -> pl.LazyFrame:
     """Bronze `requests` to silver `requests` (columns: `schemas.SILVER_REQUESTS`).
 
-    What servers escaped is plain here. The distinct user agents are collected at once and looked up; the rest
-    is lazy.
+    What servers escaped is plain here. The rows are collected; user agents and referrers are looked at by
+    distinct value.
     """
-    bronze = bronze.with_columns(undone(column) for column in ESCAPED_COLUMNS)
-    target = pl.col("target")
-    without_fragment = target.str.splitn("#", 2).struct[0]
+    rows = undo(bronze.collect())
+    without_fragment = pl.col("target").str.splitn("#", 2).struct[0]
     parts = without_fragment.str.splitn("?", 2)
-    agents = user_agents.look_up(bronze.select(pl.col("user_agent").unique()).collect()["user_agent"])
-    host = pl.col("referrer_host")
+    agents = answers(rows["user_agent"], _agents)
+    # A site without a name has no pages of its own.
+    is_own = referrers.is_own(pl.col("referrer_host"), pl.col("site"))
     return (
-        bronze.with_columns(
+        pl.concat([rows, agents, answers(rows["referer"], _referrers)], how="horizontal")
+        .lazy()
+        .with_columns(
             *_event_time(),
             path=parts.struct[0],
             query=parts.struct[1],
             status_class=status_class(),
-            referrer_host=referrers.host_of(pl.col("referer")),
+            referrer_kind=pl.when(is_own).then(pl.lit("own")).otherwise("referrer_kind").fill_null("direct"),
+            # A request without a user agent says nothing of a bot.
+            is_bot=pl.col("is_bot").fill_null(value=False),
+            device=pl.col("device").fill_null("other"),
         )
         .with_columns(
             path_kind=pl.when(pl.col("path").str.contains(_STATIC_FILE))
             .then(pl.lit("static"))
             .when(pl.col("path").is_not_null())
             .then(pl.lit("page")),
-            referrer_kind=referrers.kind_of(pl.col("referer"), host, pl.col("site")),
+        )
+        .select(SILVER_REQUESTS.column_names)
+    )
+
+
+def _agents(texts: pl.Series) -> pl.DataFrame:
+    asked = pl.DataFrame({"user_agent": texts})
+    return asked.join(user_agents.look_up(texts), on="user_agent", how="left", maintain_order="left").drop(
+        "user_agent"
+    )
+
+
+def _referrers(texts: pl.Series) -> pl.DataFrame:
+    """Host, kind and phrase of Referers, as far as they don't depend on the site."""
+    host = pl.col("referrer_host")
+    return (
+        pl.DataFrame({"referer": texts})
+        .with_columns(referrer_host=referrers.host_of(pl.col("referer")))
+        .select(
+            "referrer_host",
+            referrer_kind=referrers.kind_of(pl.col("referer"), host),
             search_phrase=referrers.phrase_of(pl.col("referer"), host),
         )
-        .join(agents.lazy(), on="user_agent", how="left", maintain_order="left")
-        # A request without a user agent says nothing of a bot.
-        .with_columns(pl.col("is_bot").fill_null(value=False), pl.col("device").fill_null("other"))
-        .select(SILVER_REQUESTS.column_names)
     )
 
 

@@ -1,12 +1,14 @@
-"""Texts as numbers while rows are grouped, joined and sorted.
+"""Texts as numbers while rows are asked about, grouped, joined and sorted.
 
 What belongs here: taking texts for numbers and back. What does not: what is done with the rows meanwhile.
 
-Rollups are keyed by several texts, a user agent among them, and there are far fewer different ones than rows.
-Hashing and comparing a number for each takes a third of the time.
+Logs say the same thing many times: there are far fewer different texts than rows. Hashing and comparing a
+number for each takes a third of the time that texts take, and what a text says need be worked out once.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import polars as pl
 from polars import selectors
@@ -23,3 +25,18 @@ def coded(rows: pl.LazyFrame) -> pl.LazyFrame:
 def spelled(rows: pl.LazyFrame) -> pl.LazyFrame:
     """The rows with their categories as texts again."""
     return rows.with_columns(selectors.categorical().cast(pl.String))
+
+
+def answers(texts: pl.Series, ask: Callable[[pl.Series], pl.DataFrame]) -> pl.DataFrame:
+    """What `ask` says of each text, in the rows' order; it is given each distinct one once, and never a null.
+
+    `ask` returns a row for each text it is given, in their order. A null has nulls for answers.
+    """
+    rows = texts.cast(pl.Categorical(pl.Categories.random()))
+    distinct = rows.unique().drop_nulls()
+    numbers = distinct.to_physical()
+    highest = numbers.max()
+    # Which of the distinct texts has a number; numbers may be left out.
+    places = pl.zeros(highest + 1 if isinstance(highest, int) else 0, pl.UInt32, eager=True)
+    places = places.scatter(numbers, pl.int_range(numbers.len(), dtype=pl.UInt32, eager=True))
+    return ask(distinct.cast(pl.String)).select(pl.all().gather(places.gather(rows.to_physical())))

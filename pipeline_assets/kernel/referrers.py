@@ -39,18 +39,20 @@ def host_of(referer: pl.Expr) -> pl.Expr:
     return referer.str.extract(_HOST).str.to_lowercase().str.strip_suffix(".")
 
 
-def kind_of(referer: pl.Expr, host: pl.Expr, site: pl.Expr) -> pl.Expr:
-    """direct, own, search or other (see the catalogue); a site without a name has none of its own."""
-    own = _bare(host) == _bare(site.str.to_lowercase())
+def kind_of(referer: pl.Expr, host: pl.Expr) -> pl.Expr:
+    """direct, search or other (see the catalogue), whatever the site; `is_own` says which are own."""
     return (
         pl.when(referer.is_null() | (referer == ""))
         .then(pl.lit("direct"))
-        .when(own)
-        .then(pl.lit("own"))
         .when(_is_engine(host, "|".join(_ENGINES.values())))
         .then(pl.lit("search"))
         .otherwise(pl.lit("other"))
     )
+
+
+def is_own(host: pl.Expr, site: pl.Expr) -> pl.Expr:
+    """Whether a Referer's host is the site itself; a site without a name has none of its own."""
+    return _bare(host) == _bare(site.str.to_lowercase())
 
 
 def phrase_of(referer: pl.Expr, host: pl.Expr) -> pl.Expr:

@@ -18,7 +18,9 @@ def read(referer: str | None, site: str = "shop.example") -> tuple[object, ...]:
         .with_columns(host=referrers.host_of(pl.col("referer")))
         .select(
             "host",
-            kind=referrers.kind_of(pl.col("referer"), host, pl.col("site")),
+            kind=pl.when(referrers.is_own(host, pl.col("site")))
+            .then(pl.lit("own"))
+            .otherwise(referrers.kind_of(pl.col("referer"), host)),
             phrase=referrers.phrase_of(pl.col("referer"), host),
             bare=referrers.without_query(pl.col("referer")),
         )

@@ -1,0 +1,51 @@
+"""Texts as numbers: what is asked of distinct texts comes back to the rows that said them."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from pipeline_assets.kernel.codes import answers, coded, spelled
+
+TEXTS = st.lists(
+    st.none() | st.sampled_from(["", "a", "b", "ä", "Z", "\x00"]) | st.text(max_size=3), max_size=30
+)
+
+
+@given(TEXTS)
+def test_each_distinct_text_is_asked_once_and_answers_every_row_that_says_it(texts: list[str | None]) -> None:
+    asked: list[str] = []
+
+    def ask(distinct: pl.Series) -> pl.DataFrame:
+        asked.extend(distinct.to_list())
+        return pl.DataFrame({"said": distinct + "!", "length": distinct.str.len_bytes()})
+
+    found = answers(pl.Series(texts, dtype=pl.String), ask)
+    assert found["said"].to_list() == [None if text is None else f"{text}!" for text in texts]
+    assert found["length"].to_list() == [None if text is None else len(text.encode()) for text in texts]
+    assert sorted(asked) == sorted({text for text in texts if text is not None})
+
+
+@given(TEXTS, TEXTS)
+def test_coded_rows_group_and_sort_as_their_texts_do(one: list[str | None], two: list[str | None]) -> None:
+    size = min(len(one), len(two))
+    rows = pl.DataFrame(
+        {"one": one[:size], "two": two[:size], "n": range(size)},
+        schema={"one": pl.String, "two": pl.String, "n": pl.Int64},
+    ).lazy()
+
+    def added_up(frame: pl.LazyFrame) -> pl.LazyFrame:
+        by_one = frame.group_by("one").agg(pl.col("two").min(), pl.col("n").sum())
+        return by_one.sort("one", nulls_last=True)
+
+    assert_frame_equal(spelled(added_up(coded(rows))).collect(), added_up(rows).collect())
+    assert_frame_equal(spelled(coded(rows)).collect(), rows.collect())
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_codes_of_one_frame_are_not_those_of_another(rows: int) -> None:
+    frame = pl.DataFrame({"text": ["x"] * rows}, schema={"text": pl.String}).lazy()
+    assert coded(frame).collect_schema() != coded(frame).collect_schema()

@@ -22,7 +22,7 @@ import polars as pl
 
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.days import ClosedDayError, UnitView, fold_day, load_state, view_unit
-from pipeline_assets.kernel.projections import PROJECTIONS
+from pipeline_assets.kernel.projections import PROJECTIONS, prepared
 from pipeline_assets.kernel.schemas import KERNEL_VERSION, MODEL, SERVING
 from pipeline_assets.models.traffic import BASELINE_DAYS, days_to_score, score_traffic
 from pipeline_assets.storage import control, ledger
@@ -220,7 +220,7 @@ def _identity(context: Context, handles: dict[str, DeltaTable]) -> str:
 
 def _write_serving(context: Context, handles: dict[str, DeltaTable], states: list[DayState]) -> Projected:
     loaded = [load_state(context, state) for state in states]
-    merged = {name: pl.concat([rollups[name] for rollups in loaded]) for name in loaded[0]}
+    merged = prepared({name: pl.concat([rollups[name] for rollups in loaded]) for name in loaded[0]})
     days = [date.fromisoformat(state.day) for state in states]
     written = Projected()
     # Each table is a commit of its own, and most of a commit is waiting for the storage. All are waited for,

@@ -14,6 +14,7 @@ import polars as pl
 
 from pipeline_assets.kernel import histograms
 from pipeline_assets.kernel.clean import status_class
+from pipeline_assets.kernel.codes import coded
 from pipeline_assets.kernel.referrers import host_of
 from pipeline_assets.kernel.schemas import SERVING
 
@@ -23,6 +24,17 @@ State = Mapping[str, pl.DataFrame]
 ROW_LIMIT: Final = 10_000
 
 _DAY: Final = ["event_date", "site"]
+_VISITOR_TEXTS: Final = (*("remote_host", "user_agent", "bot", "browser", "browser_version", "os", "device"),)
+
+
+def prepared(state: State) -> State:
+    """The state as projecting several tables of it costs least.
+
+    Visitors are grouped in four ways by the same texts, which are then compared as numbers (`codes`).
+    """
+    visitors = state["visitors"]
+    texts = coded(visitors.lazy().select(_VISITOR_TEXTS)).collect()
+    return {**state, "visitors": visitors.with_columns(texts)}
 
 
 def traffic_hourly(state: State) -> pl.DataFrame:
@@ -58,7 +70,7 @@ def visitors_daily(state: State) -> pl.DataFrame:
     goaccess = (
         state["visitors"]
         .filter(pl.col("hour").is_null())
-        .select(*_DAY, "remote_host", _as_goaccess_keeps_it(pl.col("user_agent")))
+        .select(*_DAY, "remote_host", _as_goaccess_keeps_it(pl.col("user_agent").cast(pl.String)))
         .unique()
         .group_by(_DAY)
         .agg(pl.len().cast(pl.Int64).alias("visitors_goaccess"))

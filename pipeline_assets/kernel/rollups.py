@@ -20,7 +20,7 @@ import polars as pl
 
 from pipeline_assets.kernel import histograms
 from pipeline_assets.kernel.clean import written_date
-from pipeline_assets.kernel.codes import coded, spelled
+from pipeline_assets.kernel.codes import answers, coded, spelled
 from pipeline_assets.kernel.referrers import without_query
 from pipeline_assets.kernel.schemas import (
     GOLD_COUNTS,
@@ -83,11 +83,18 @@ class Rollup:
         """
         columns = [name for name in self.table.column_names if name != "source_file"]
         keys = [name for name in self.keys if name != "source_file"]
-        empty = self.table.empty().lazy().select(columns)
-        rows = pl.concat([empty, *(part.lazy().select(columns) for part in parts)])
         order = [*keys, *(["started_at"] if "started_at" in columns else [])]
-        merged = self.merge(coded(rows), keys).select(columns).sort(order, nulls_last=True)
-        return spelled(merged).collect()
+        some = [part for part in parts if part.height]
+        if len(some) == 1 and _is_of_one_file(some[0]):
+            return some[0].select(columns).sort(order, nulls_last=True)
+        empty = self.table.empty().select(columns)
+        rows = coded(pl.concat([empty, *(part.select(columns) for part in some)]).lazy())
+        return spelled(self.merge(rows, keys).select(columns)).sort(order, nulls_last=True).collect()
+
+
+def _is_of_one_file(part: pl.DataFrame) -> bool:
+    """Whether a rollup of a unit holds one landed file: its rows are merged then. A state has no files."""
+    return "source_file" not in part.columns or part["source_file"].n_unique() == 1
 
 
 def _adding_up(
@@ -120,13 +127,22 @@ def proven_rows(rollups: Mapping[str, pl.DataFrame | pl.LazyFrame], source: str)
     return 0
 
 
-def bounded(requests: pl.LazyFrame) -> pl.LazyFrame:
-    """Silver `requests` with the texts that clients choose cut to the lengths that gold keeps."""
-    return requests.with_columns(
-        pl.col("user_agent").str.slice(0, USER_AGENT_CHARACTERS),
-        pl.col("path").str.slice(0, PATH_CHARACTERS),
-        referrer=without_query(pl.col("referer")).str.slice(0, PATH_CHARACTERS),
+def _bounded(requests: pl.DataFrame) -> pl.DataFrame:
+    """Rows of silver `requests` with the texts that clients choose cut to the lengths that gold keeps."""
+    limits = {"user_agent": USER_AGENT_CHARACTERS, "path": PATH_CHARACTERS}
+    referrer = answers(requests["referer"], lambda texts: texts.to_frame().select(_referrer))
+    return requests.drop("referer").with_columns(
+        referrer.to_series(),
+        # Few texts are that long, so most rows are only asked for their length.
+        *(
+            pl.col(name).str.slice(0, limit)
+            for name, limit in limits.items()
+            if (requests[name].str.len_bytes() > limit).any()
+        ),
     )
+
+
+_referrer: Final = without_query(pl.first()).str.slice(0, PATH_CHARACTERS).alias("referrer")
 
 
 def _traffic(requests: pl.LazyFrame) -> pl.LazyFrame:
@@ -344,7 +360,7 @@ def roll_up_part(source: str, silver: pl.LazyFrame) -> dict[str, pl.DataFrame]:
     rows = silver
     if source == "requests":
         # Read and coded once for all of them.
-        rows = coded(bounded(silver.select(_REQUEST_COLUMNS)).drop("referer")).collect().lazy()
+        rows = coded(_bounded(silver.select(_REQUEST_COLUMNS).collect()).lazy()).collect().lazy()
     wanted = {name: rollup for name, rollup in ROLLUPS.items() if source in rollup.sources}
     frames = pl.collect_all([rollup.roll_up(source, rows) for rollup in wanted.values()])
     return dict(zip(wanted, frames, strict=True))

@@ -20,6 +20,12 @@ run_coordinator:
   module: dagster._core.run_coordinator
   class: DefaultRunCoordinator
 
+# Dagster's own event log in Dagster's own place, with many events in one transaction.
+event_log_storage:
+  module: pipeline_assets.event_log
+  class: BatchingSqliteEventLogStorage
+  config: {}
+
 # The arrival sensor waits for files inside its tick; threads let others tick meanwhile.
 sensors:
   use_threads: true

@@ -13,6 +13,7 @@ from pipeline_assets.assets.metered import record_run, recording_failure
 from pipeline_assets.assets.resources import PipelineResource
 from pipeline_assets.assets.served import (
     already_shown,
+    batching,
     hits_by_day,
     materializations,
     parsed_lines,
@@ -54,8 +55,9 @@ def publish_asset(lane: Lane, partitions: Partitions) -> dg.AssetsDefinition:
             done = publish_units(work, [*units, *others], progress=progress_log(context))
         served = served_hours(work.store, done.days)
         shown = already_shown(context.instance)
-        for event in materializations(work.store, done, served, shown=shown):
-            context.log_event(event)
+        with batching(context.instance):
+            for event in materializations(work.store, done, served, shown=shown):
+                context.log_event(event)
         bad = {unit: reason for unit in units if (reason := control.quarantined(work.store, unit))}
         took = record_run(context, pipeline, lane, units, bad)
         if context.selected_asset_check_keys:

@@ -6,8 +6,9 @@ them (`compute.publish`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date
 from types import MappingProxyType
 from typing import Any, Final
@@ -59,6 +60,14 @@ def already_shown(instance: dg.DagsterInstance) -> dict[str, AbstractSet[str]]:
         for name, table in SERVING.items()
         if name != EVERY_TIME
     }
+
+
+def batching(instance: dg.DagsterInstance) -> AbstractContextManager[None]:
+    """Store what is logged in this block in batches, where the instance's log can (`event_log`)."""
+    batches: Callable[[], AbstractContextManager[None]] = getattr(
+        instance.event_log_storage, "batching", nullcontext
+    )
+    return batches()
 
 
 def parsed_lines(store: Store, days: Iterable[date]) -> dict[date, tuple[int, int]]:

@@ -1,0 +1,153 @@
+"""Dagster's event log on SQLite, with many events in one transaction.
+
+What belongs here: how events are written. What does not: which events there are (`assets`), and a log in
+Postgres, which batches by itself.
+
+Dagster opens the database of the run and the index for each event, and waits until both are on disk. That
+takes longer than to compute a small day, and a refresh of a year has some thirteen thousand events.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from threading import RLock, get_ident
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from dagster import DagsterEventType
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from sqlalchemy import text
+
+if TYPE_CHECKING:
+    from dagster._core.events.log import EventLogEntry
+    from dagster._serdes import ConfigurableClassData
+    from sqlalchemy.engine import Connection
+
+# What a kill may lose of events, and never of data: those of one batch.
+_EVENTS: Final = 500
+_BATCH_SIZE: Final = "DAGSTER_EVENT_BATCH_SIZE"
+_OF_PARTITIONS: Final = (
+    DagsterEventType.ASSET_MATERIALIZATION,
+    DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+)
+
+
+class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
+    """The stock log in the stock place, to be named in `dagster.yaml`.
+
+    Each event is stored by Dagster's own code. While a batch is stored, that is given the same connections
+    again, so that there is one transaction in each database.
+    """
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        self._batch_lock = RLock()
+        self._batch: _Batch | None = None
+        self._waiting: list[EventLogEntry] | None = None
+        super().__init__(base_dir, inst_data)
+        # One thread holds both databases at once for a batch; the stock lock would wait for itself.
+        self._db_lock = RLock()  # type: ignore[assignment]
+        # Dagster hands events of partitions over in batches only where this is set.
+        os.environ.setdefault(_BATCH_SIZE, str(_EVENTS))
+
+    @classmethod
+    def config_type(cls) -> Any:
+        """There is nothing to configure."""
+        return {}
+
+    @classmethod
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> Self:
+        """Where Dagster keeps it by default, so that either class finds what the other has written."""
+        return cls(str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs"), inst_data)
+
+    def store_event(self, event: EventLogEntry) -> None:
+        """As the stock log, or later with others."""
+        with self._batch_lock:
+            if self._waiting is None:
+                super().store_event(event)
+                return
+            self._waiting.append(event)
+            if len(self._waiting) >= _EVENTS:
+                self._store_waiting()
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """All of them, in one transaction in each database."""
+        with self._batch_lock, ExitStack() as stack:
+            self._batch = _Batch(stack, get_ident())
+            try:
+                alike = {(event.run_id, event.dagster_event_type in _OF_PARTITIONS) for event in events}
+                if len(alike) == 1 and alike.pop()[1]:
+                    self._store_partitions(events)
+                else:
+                    for event in events:
+                        super().store_event(event)
+            finally:
+                self._batch = None
+
+    @contextmanager
+    def batching(self) -> Iterator[None]:
+        """Keep what is logged in this block for batches; the last is stored when it ends, however it does."""
+        with self._batch_lock:
+            self._waiting = []
+        try:
+            yield
+        finally:
+            with self._batch_lock:
+                self._store_waiting()
+                self._waiting = None
+
+    def run_connection(self, run_id: str | None = None) -> Any:
+        """The connection of the batch, else one of its own."""
+        return self._connection(f"run {run_id}", partial(super().run_connection, run_id))
+
+    def index_connection(self) -> AbstractContextManager[Connection]:
+        """The connection of the batch, else one of its own."""
+        return self._connection("index", super().index_connection)
+
+    def _store_partitions(self, events: Sequence[EventLogEntry]) -> None:
+        """What the stock log does for each event of one run, for all in one statement a database.
+
+        Of an asset it keeps the last event of a kind apart; earlier ones would be overwritten at once.
+        """
+        rows = self.prepare_insert_event_batch(events)
+        with self.run_connection(events[0].run_id) as connection:
+            connection.execute(rows)
+        with self.index_transaction() as connection:
+            connection.execute(rows)
+            # SQLite numbers the rows of a statement one after the other.
+            last = int(connection.execute(text("SELECT last_insert_rowid()")).scalar_one())
+        numbers = range(last - len(events) + 1, last + 1)
+        self.store_asset_event_tags(events, numbers)
+        newest = {
+            (event.dagster_event_type, event.get_dagster_event().asset_key): (event, number)
+            for event, number in zip(events, numbers, strict=True)
+        }
+        for event, number in newest.values():
+            self.store_asset_event(event, number)
+
+    def _store_waiting(self) -> None:
+        events, self._waiting = self._waiting, []
+        if events:
+            self.store_event_batch(events)
+
+    def _connection(
+        self, shard: str, connect: Callable[[], AbstractContextManager[Connection]]
+    ) -> AbstractContextManager[Connection]:
+        batch = self._batch
+        if batch is None or batch.thread != get_ident():
+            return connect()
+        if shard not in batch.connections:
+            batch.connections[shard] = batch.stack.enter_context(connect())
+        return nullcontext(batch.connections[shard])
+
+
+@dataclass
+class _Batch:
+    """A batch that is being stored: its open connections by database, and the thread that stores it."""
+
+    stack: ExitStack
+    thread: int
+    connections: dict[str, Connection] = field(default_factory=dict)

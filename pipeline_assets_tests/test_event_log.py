@@ -1,0 +1,131 @@
+"""The event log that writes in batches: Dagster can't tell it from its own.
+
+What belongs here: what both answer of the same run. What does not: how long they take.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pipeline_assets.assets.served import batching
+from pipeline_assets.event_log import BatchingSqliteEventLogStorage
+
+OURS = {
+    "event_log_storage": {"module": "pipeline_assets.event_log", "class": "BatchingSqliteEventLogStorage"}
+}
+DAYS = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-03-01")
+RANGE = {
+    "dagster/asset_partition_range_start": "2024-01-03",
+    "dagster/asset_partition_range_end": "2024-02-20",
+}
+MANY = 520
+
+
+@dg.multi_asset(
+    specs=[dg.AssetSpec(name, partitions_def=DAYS) for name in ("one", "two")],
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)
+def made(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[None]]:
+    with batching(context.instance):
+        for number in range(MANY):
+            context.log_event(
+                dg.AssetMaterialization("three", partition=f"p{number}", tags={"number": str(number)})
+            )
+        context.log.info("in between")
+    yield dg.MaterializeResult("one", metadata={"rows": 3})
+    yield dg.MaterializeResult("two")
+
+
+@dg.asset_check(asset="one")
+def check() -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(passed=False)
+
+
+def instance(folder: Path, monkeypatch: pytest.MonkeyPatch, overrides: dict[str, Any]) -> dg.DagsterInstance:
+    folder.mkdir(exist_ok=True)
+    monkeypatch.setenv("DAGSTER_HOME", str(folder))
+    return dg.DagsterInstance.local_temp(str(folder), overrides=overrides)
+
+
+def run(on: dg.DagsterInstance) -> str:
+    defs = dg.Definitions(assets=[made], asset_checks=[check], jobs=[dg.define_asset_job("job")])
+    return defs.resolve_job_def("job").execute_in_process(instance=on, tags=RANGE).run_id
+
+
+def answers(on: dg.DagsterInstance, run_id: str) -> dict[str, Any]:
+    """Everything the UI and the assets ask of a run, without times and ids."""
+    keys = [dg.AssetKey(name) for name in ("one", "two", "three")]
+    logs = on.all_logs(run_id)
+    kinds = [event.dagster_event_type for event in logs]
+    records = on.get_asset_records(keys)
+    fetched = on.fetch_materializations(dg.AssetKey("three"), limit=2000).records
+    return {
+        "kinds": sorted(str(kind) for kind in kinds),
+        "partitions": {str(key): on.get_materialized_partitions(key) for key in keys},
+        "newest": {str(key): _partition(on.get_latest_materialization_event(key)) for key in keys},
+        "records": sorted(
+            (str(record.asset_entry.asset_key), _partition(record.asset_entry.last_materialization))
+            for record in records
+        ),
+        "fetched": [record.partition_key for record in fetched],
+        "tags": {
+            record.partition_key: (record.asset_materialization.tags or {})["number"]
+            for record in fetched
+            if record.asset_materialization
+        },
+        "numbers": len({record.storage_id for record in fetched}),
+        "checks": [
+            str(found)
+            for found in on.event_log_storage.get_latest_asset_check_execution_by_key(
+                [dg.AssetCheckKey(dg.AssetKey("one"), "check")]
+            )
+        ],
+        "status": str(run_status(on, run_id)),
+    }
+
+
+def run_status(on: dg.DagsterInstance, run_id: str) -> dg.DagsterRunStatus:
+    found = on.get_run_by_id(run_id)
+    assert found is not None
+    return found.status
+
+
+def _partition(event: Any) -> str | None:
+    return event.dagster_event.partition if event else None
+
+
+def test_it_answers_as_dagsters_own_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DAGSTER_EVENT_BATCH_SIZE", raising=False)
+    with instance(tmp_path / "stock", monkeypatch, {}) as stock:
+        expected = answers(stock, run(stock))
+    assert len(expected["partitions"]["AssetKey(['one'])"]) == 49
+    assert len(expected["fetched"]) == MANY == expected["numbers"]
+    with instance(tmp_path / "ours", monkeypatch, OURS) as ours:
+        assert isinstance(ours.event_log_storage, BatchingSqliteEventLogStorage)
+        run_id = run(ours)
+        assert answers(ours, run_id) == expected
+    # Either class reads what the other has written.
+    with instance(tmp_path / "ours", monkeypatch, {}) as stock:
+        assert answers(stock, run_id) == expected
+    with instance(tmp_path / "stock", monkeypatch, OURS) as ours:
+        again = answers(ours, run(ours))
+    # There are two runs now, and what is known of partitions and assets is what it was.
+    for name in ("kinds", "partitions", "newest", "records", "status"):
+        assert again[name] == expected[name]
+
+
+def test_what_was_logged_before_an_error_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @dg.asset
+    def broken(context: dg.AssetExecutionContext) -> None:
+        with batching(context.instance):
+            context.log_event(dg.AssetMaterialization("three", partition="a"))
+            raise ValueError("broken")
+
+    with instance(tmp_path, monkeypatch, OURS) as ours:
+        result = dg.materialize([broken], instance=ours, raise_on_error=False)
+        assert not result.success
+        assert ours.get_materialized_partitions(dg.AssetKey("three")) == {"a"}
+        assert "STEP_FAILURE" in {event.event_type_value for event in result.all_events}

@@ -160,11 +160,12 @@ class _UnitReader:
             rejects: Counter[str] = Counter()
             written_days: Counter[date] = Counter()
             for chunk in _readable(entry.path, reader):
-                writer.add("requests", chunk.requests)
-                writer.add("errors", chunk.errors)
-                writer.add("rejected", chunk.rejected)
+                for table, rows, size in chunk.tables():
+                    writer.add(table, rows, size)
                 rejects.update(dict(chunk.rejected["reason"].value_counts().iter_rows()))
-                written_days.update(dict(count_written_days(chunk.requests).iter_rows()))
+                for times in chunk.request_times():
+                    for day, count in count_written_days(times).iter_rows():
+                        written_days[day] += count
         record = _record(entry, reader.facts, self.attempt, self.context.config)
         return replace(
             record,

@@ -12,6 +12,7 @@ Zstandard, all but what the last 128 compressed bytes held); only then does it r
 from __future__ import annotations
 
 import bz2
+import io
 import zlib
 from collections.abc import Generator, Iterator
 from typing import Final, Protocol
@@ -29,7 +30,6 @@ _MAGIC_BYTES: Final = 10
 
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 _INPUT_BYTES: Final = 64 * 1024
-_PLAIN_BYTES: Final = 1024 * 1024
 # Bounds what one call may inflate to: 64 KiB of zeros compressed by gzip hold 64 MiB.
 _OUTPUT_BYTES: Final = 1024 * 1024
 # What a failing call had decompressed is lost, and a bzip2 decompressor can't be copied and asked again.
@@ -75,13 +75,53 @@ class DecompressedStream:
 
         Raises `DamagedStreamError` in place of the end, once all readable bytes have been returned.
         """
+        return bytes(self._taken(size))
+
+    def readinto(self, target: memoryview, /) -> int:
+        """As `read`, into memory that is there already; how many bytes these were."""
+        taken = self._taken(len(target))
+        target[: len(taken)] = taken
+        return len(taken)
+
+    def _taken(self, size: int) -> memoryview:
         while not self._rest:
             piece = next(self._pieces, None)
             if piece is None:
-                return b""
+                return self._rest
             self._rest = memoryview(piece)
         taken, self._rest = self._rest[:size], self._rest[size:]
-        return bytes(taken)
+        return taken
+
+
+class _PlainStream(DecompressedStream):
+    """The bytes of a stream that is not compressed, behind the first, which were read already."""
+
+    def __init__(self, raw: ByteSource, head: bytes) -> None:
+        super().__init__(iter(()))
+        self._rest = memoryview(head)
+        self._raw = raw
+
+    def read(self, size: int, /) -> bytes:
+        """As any `DecompressedStream`."""
+        return bytes(self._taken(size)) if self._rest else self._raw.read(size)
+
+    def readinto(self, target: memoryview, /) -> int:
+        """As any `DecompressedStream`."""
+        if self._rest or not isinstance(self._raw, io.BufferedIOBase):
+            return super().readinto(target) if self._rest else _copied(self._raw.read(len(target)), target)
+        return self._raw.readinto(target)
+
+
+def _copied(piece: bytes, target: memoryview) -> int:
+    target[: len(piece)] = piece
+    return len(piece)
+
+
+def read_into(source: ByteSource, target: memoryview) -> int:
+    """Reads at least one byte into `target`, as much as comes at once; 0 at the end."""
+    if isinstance(source, DecompressedStream):
+        return source.readinto(target)
+    return _copied(source.read(len(target)), target)
 
 
 def open_decompressed(raw: ByteSource) -> DecompressedStream:
@@ -92,7 +132,7 @@ def open_decompressed(raw: ByteSource) -> DecompressedStream:
     """
     head = _read_fully(raw, _MAGIC_BYTES)
     if not head.startswith((_GZIP_MAGIC, *_BZIP2_MAGIC, *_ZSTD_MAGIC)):
-        return DecompressedStream(_blocks(raw, head, _PLAIN_BYTES))
+        return _PlainStream(raw, head)
     counted = _Counted(_blocks(raw, head, _INPUT_BYTES))
     if head.startswith(_GZIP_MAGIC):
         return DecompressedStream(_bounded(_gunzip(counted), counted))

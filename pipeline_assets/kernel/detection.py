@@ -19,7 +19,7 @@ from typing import Final
 import polars as pl
 
 from pipeline_assets.kernel.definitions import Definition, read_defined
-from pipeline_assets.kernel.lines import LINES_SCHEMA
+from pipeline_assets.kernel.lines import Block
 
 SAMPLE_LINES: Final = 1_000
 SAMPLE_BYTES: Final = 1 << 20
@@ -51,18 +51,16 @@ class Sample:
         )
 
 
-def sample_of(frames: Iterator[pl.DataFrame]) -> pl.DataFrame:
-    """The first frames of a file as one, enough for the sample wherever the chunks are cut."""
-    taken: list[pl.DataFrame] = []
+def sample_of(blocks: Iterator[Block]) -> list[Block]:
+    """The first blocks of a file, enough for the sample wherever the chunks are cut."""
+    taken: list[Block] = []
     lines = 0
-    for frame in frames:
-        taken.append(frame)
-        lines += frame.height
-        if lines >= SAMPLE_LINES or (frame.height and frame["byte_offset"].item(-1) >= SAMPLE_BYTES):
+    for block in blocks:
+        taken.append(block)
+        lines += len(block.starts)
+        if lines >= SAMPLE_LINES or (len(block.starts) and block.offsets[-1] >= SAMPLE_BYTES):
             break
-    if not taken:
-        return LINES_SCHEMA.to_frame()
-    return pl.concat(taken) if len(taken) > 1 else taken[0]
+    return taken
 
 
 def _head(lines: pl.DataFrame) -> pl.DataFrame:

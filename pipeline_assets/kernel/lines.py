@@ -13,11 +13,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from pipeline_assets.kernel.decompress import ByteSource, CompressionBombError, DamagedStreamError
+from pipeline_assets.kernel.decompress import (
+    ByteSource,
+    CompressionBombError,
+    DamagedStreamError,
+    read_into,
+)
 from pipeline_assets.kernel.formats import RejectReason
 
 if TYPE_CHECKING:
@@ -43,13 +49,95 @@ MOST_DIRECTIVES: Final = 100
 DIRECTIVE: Final = b"#Fields:"
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
+# So many zero bytes stand behind a block's own, and may be read with its last ones.
+PADDING_BYTES: Final = 32
+
+# Fewer than one in so many of a block's lines are copied out of it.
+_FEW: Final = 20
+
 _LINE_FEED: Final = 0x0A
 _COMMENT_SIGN: Final = ord("#")
 _WHITESPACE: Final = b" \t\n\r\x0b\x0c"
 
 
+@dataclass(frozen=True)
+class Block:
+    """Lines of one stretch of a stream: where they begin and end in `codes`, its bytes, which have
+    `PADDING_BYTES` behind the first `size`, and where they stand in the file. Blank lines and comments are
+    left out. The memory is used again once nothing refers to `codes`.
+
+    `is_whole` says that every line ends in a line feed and none is too long; `first_number` is the number of
+    the first line, `last_number` that of the last, left out or not.
+    """
+
+    codes: npt.NDArray[np.uint8]
+    size: int
+    starts: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+    first_number: int
+    last_number: int
+    is_whole: bool = True
+    faults: tuple[str | None, ...] = ()
+
+    def frame(self, chosen: npt.NDArray[np.bool_] | None = None, *, most: int | None = None) -> pl.DataFrame:
+        """The lines, or the chosen ones, or the first so many, as a frame of `LINES_SCHEMA`."""
+        which = slice(most) if chosen is None else chosen
+        starts, ends, numbers, offsets = (
+            values[which] for values in (self.starts, self.ends, self.numbers, self.offsets)
+        )
+        fault: pl.Expr | pl.Series = pl.lit(None, dtype=pl.String)
+        if self.faults:
+            fault = pl.Series(self.faults, dtype=pl.String)
+            fault = fault.head(most) if chosen is None and most else fault
+            fault = fault if chosen is None else fault.filter(pl.Series(chosen))
+        if len(starts) * _FEW <= len(self.starts):
+            # They may wait for others, and shall not keep the whole block from being used again.
+            lines = pl.Series(
+                [self.codes[start:end].tobytes() for start, end in zip(starts, ends, strict=True)],
+                dtype=pl.Binary,
+            )
+        else:
+            lines = binary_slices(self.codes, starts, ends)
+        return pl.DataFrame({"line_number": numbers, "byte_offset": offsets, "line": lines}).with_columns(
+            fault=fault
+        )
+
+
+class _Buffers:
+    """Memory for blocks, used again once nothing refers to it any more.
+
+    Fresh memory is handed over by the system page by page, which takes as long as all else that is done to
+    find its lines.
+    """
+
+    def __init__(self) -> None:
+        self._all: list[bytearray] = []
+
+    def take(self, size: int) -> bytearray:
+        """At least `size` bytes of any content."""
+        for buffer in self._all:
+            if len(buffer) >= size and _is_free(buffer):
+                return buffer
+        self._all = [buffer for buffer in self._all if len(buffer) >= size]
+        # A line that is still open makes the next block somewhat longer.
+        self._all.append(bytearray(size + size // 8))
+        return self._all[-1]
+
+
+def _is_free(buffer: bytearray) -> bool:
+    """Whether no array, column or view refers to its memory: only then Python lets its size be changed."""
+    try:
+        buffer.append(0)
+    except BufferError:
+        return False
+    buffer.pop()
+    return True
+
+
 class LineReader:
-    """The lines of one stream, as frames of `LINES_SCHEMA` in line order; to be iterated once.
+    """The lines of one stream, as frames of `LINES_SCHEMA` in line order, or as `blocks`; to be read once.
 
     - `line_number` counts from 1, `byte_offset` from 0; both count blank and comment lines too.
     - `line` has no line feed. Blank lines (empty, or ASCII whitespace alone) and comments (first byte `#`,
@@ -81,6 +169,7 @@ class LineReader:
         self._max_line_bytes = max_line_bytes
         self._kept_bytes = min(KEPT_LINE_BYTES, max_line_bytes)
         self._digest = hashlib.sha256()
+        self._buffers = _Buffers()
         # The line whose end has not been read yet: its bytes, or the first of them, and its true length.
         self._open = bytearray()
         self._open_length = 0
@@ -105,111 +194,135 @@ class LineReader:
         return self._digest.hexdigest()
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        while block := self._read_block():
-            last_line_feed = block.rfind(b"\n")
+        for block in self.blocks():
+            yield block.frame()
+
+    def blocks(self) -> Iterator[Block]:
+        """The lines a stretch at a time; what `frame()` says of them is what iterating gives."""
+        while True:
+            carried = len(self._open)
+            data = self._buffers.take(carried + self._chunk_bytes + PADDING_BYTES)
+            data[:carried] = self._open
+            end = carried + self._read_into(data, carried)
+            if end == carried:
+                break
+            last_line_feed = data.rfind(b"\n", carried, end)
             if last_line_feed < 0:
-                self._extend_open_line(block)
+                self._extend_open_line(data[carried:end])
                 continue
             if self._open_length > self._max_line_bytes:
-                first_line_feed = block.find(b"\n")
-                self._extend_open_line(block[:first_line_feed])
+                first_line_feed = data.find(b"\n", carried, end)
+                self._extend_open_line(data[carried:first_line_feed])
                 yield self._close_open_line(RejectReason.LINE_TOO_LONG, terminated=True)
-                block = block[first_line_feed + 1 :]
+                # What stands in front of the next line is no line any more.
+                rest = data[first_line_feed + 1 : end]
+                data[: len(rest)] = rest
+                end = len(rest)
                 last_line_feed -= first_line_feed + 1
-            rest = block[last_line_feed + 1 :]
-            data = bytes(self._open) + block[: last_line_feed + 1]
-            if data:
-                yield from self._cut(data, terminated=True)
-            self._open = bytearray(rest)
-            self._open_length = len(rest)
+            size = last_line_feed + 1
+            self._open = data[size:end]
+            self._open_length = len(self._open)
+            if size:
+                data[size : size + PADDING_BYTES] = bytes(PADDING_BYTES)
+                yield from self._cut(data, size, terminated=True)
         if self.damage is not None:
             yield self._close_open_line(self.damage, terminated=False)
         elif self._open_length > self._max_line_bytes:
             yield self._close_open_line(RejectReason.LINE_TOO_LONG, terminated=False)
         elif self._open_length:
             self.unterminated = self.lines + 1
-            yield from self._cut(bytes(self._open), terminated=False)
+            size = len(self._open)
+            yield from self._cut(bytes(self._open) + bytes(PADDING_BYTES), size, terminated=False)
 
-    def _read_block(self) -> bytes:
-        """About `chunk_bytes` of the stream; no bytes at its end, also where it is damaged."""
-        pieces: list[bytes] = []
-        missing = self._chunk_bytes
-        while missing > 0 and not self.damaged:
-            try:
-                piece = self._stream.read(missing)
-            except DamagedStreamError as error:
-                self.damage = (
-                    RejectReason.COMPRESSION_BOMB
-                    if isinstance(error, CompressionBombError)
-                    else RejectReason.DAMAGED_COMPRESSION
-                )
-                break
-            if not piece:
-                break
-            self._digest.update(piece)
-            pieces.append(piece)
-            missing -= len(piece)
-        block = b"".join(pieces)
-        self.bytes += len(block)
-        return block
+    def _read_into(self, data: bytearray, begin: int) -> int:
+        """How many bytes of the stream, about `chunk_bytes`, now stand there; none at its end or damage."""
+        end = begin
+        limit = begin + self._chunk_bytes
+        with memoryview(data) as view:
+            while end < limit and not self.damaged:
+                try:
+                    count = read_into(self._stream, view[end:limit])
+                except DamagedStreamError as error:
+                    self.damage = (
+                        RejectReason.COMPRESSION_BOMB
+                        if isinstance(error, CompressionBombError)
+                        else RejectReason.DAMAGED_COMPRESSION
+                    )
+                    break
+                if not count:
+                    break
+                self._digest.update(view[end : end + count])
+                end += count
+        self.bytes += end - begin
+        return end - begin
 
-    def _extend_open_line(self, more: bytes) -> None:
+    def _extend_open_line(self, more: bytes | bytearray) -> None:
         self._open += more
         self._open_length += len(more)
         if self._open_length > self._max_line_bytes:
             del self._open[self._kept_bytes :]
 
-    def _close_open_line(self, fault: RejectReason, *, terminated: bool) -> pl.DataFrame:
+    def _close_open_line(self, fault: RejectReason, *, terminated: bool) -> Block:
+        import numpy as np
+
         self.lines += 1
         is_too_long = self._open_length > self._max_line_bytes
         line = bytes(self._open[: self._kept_bytes] if is_too_long else self._open)
         if terminated and self.first_line is None:
             self.first_line = line
-        frame = pl.DataFrame(
-            {
-                "line_number": [self.lines],
-                "byte_offset": [self._open_offset],
-                "line": [line],
-                "fault": [fault.value],
-            },
-            schema=LINES_SCHEMA,
+        block = Block(
+            np.frombuffer(line + bytes(PADDING_BYTES), np.uint8),
+            len(line),
+            starts=np.zeros(1, np.int64),
+            ends=np.array([len(line)], np.int64),
+            numbers=np.array([self.lines], np.int64),
+            offsets=np.array([self._open_offset], np.int64),
+            first_number=self.lines,
+            last_number=self.lines,
+            is_whole=False,
+            faults=(fault.value,),
         )
         self._open_offset += self._open_length + int(terminated)
         self._open = bytearray()
         self._open_length = 0
-        return frame
+        return block
 
-    def _cut(self, data: bytes, *, terminated: bool) -> Iterator[pl.DataFrame]:
+    def _cut(self, data: bytes | bytearray, size: int, *, terminated: bool) -> Iterator[Block]:
         """Whole lines; `data` begins where the open line does and, if `terminated`, ends in a line feed."""
         import numpy as np
 
-        ends = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == _LINE_FEED)
+        codes = np.frombuffer(data, dtype=np.uint8, count=size)
+        ends = np.flatnonzero(codes == _LINE_FEED)
         if not terminated:
-            ends = np.append(ends, len(data))
+            ends = np.append(ends, size)
         if len(ends) <= FRAME_LINES:
-            yield self._frame(data, ends, terminated=terminated)
+            yield self._block(data, size, ends, terminated=terminated)
             return
         begin = 0
         for first in range(0, len(ends), FRAME_LINES):
             some = ends[first : first + FRAME_LINES]
-            end = int(some[-1]) + 1
-            yield self._frame(data[begin:end], some - begin, terminated=terminated)
+            end = min(int(some[-1]) + 1, size)
+            part = bytes(data[begin:end]) + bytes(PADDING_BYTES)
+            yield self._block(part, end - begin, some - begin, terminated=terminated)
             begin = end
 
-    def _frame(self, data: bytes, ends: npt.NDArray[np.int64], *, terminated: bool) -> pl.DataFrame:
-        """The lines of `data`, given where each of them ends."""
+    def _block(
+        self, data: bytes | bytearray, size: int, ends: npt.NDArray[np.int64], *, terminated: bool
+    ) -> Block:
+        """The lines of the first `size` bytes of `data`, given where each of them ends."""
         import numpy as np
 
-        codes = np.frombuffer(data, dtype=np.uint8)
+        codes = np.frombuffer(data, dtype=np.uint8, count=size)
         starts = np.concatenate((np.zeros(1, dtype=ends.dtype), ends[:-1] + 1))
-        numbers = np.arange(self.lines + 1, self.lines + 1 + len(starts), dtype=np.int64)
+        first_number = self.lines + 1
+        numbers = np.arange(first_number, first_number + len(starts), dtype=np.int64)
         too_long = ends - starts > self._max_line_bytes
         any_too_long = bool(too_long.any())
 
         begins = starts
         if self.lines == 0 and data.startswith(BYTE_ORDER_MARK):
             begins = starts.copy()
-            begins[0] = min(starts[0] + len(BYTE_ORDER_MARK), len(data) - 1)
+            begins[0] = min(starts[0] + len(BYTE_ORDER_MARK), size - 1)
         comment = _are_comments(codes, begins) & ~too_long
         blank = _are_blank(codes, begins) & ~too_long
         if begins is not starts and ends[0] == len(BYTE_ORDER_MARK):
@@ -221,7 +334,7 @@ class LineReader:
         self.blank += int(blank.sum())
 
         offsets = starts + self._open_offset
-        self._open_offset += len(data)
+        self._open_offset += size
         if any_too_long:
             ends = np.where(too_long, starts + self._kept_bytes, ends)
         kept = ~(comment | blank)
@@ -229,18 +342,27 @@ class LineReader:
             starts, ends, numbers, offsets = starts[kept], ends[kept], numbers[kept], offsets[kept]
             too_long = too_long[kept]
         if terminated and self.first_line is None and len(starts):
-            self.first_line = data[starts[0] : ends[0]]
-        frame = pl.DataFrame(
-            {"line_number": numbers, "byte_offset": offsets, "line": binary_slices(data, starts, ends)}
-        )
-        fault: pl.Expr = pl.lit(None, dtype=pl.String)
+            self.first_line = bytes(data[starts[0] : ends[0]])
+        faults: tuple[str | None, ...] = ()
         if any_too_long:
-            fault = pl.when(pl.Series(too_long)).then(pl.lit(RejectReason.LINE_TOO_LONG.value))
-        return frame.with_columns(fault=fault)
+            reason = RejectReason.LINE_TOO_LONG.value
+            faults = tuple(reason if is_long else None for is_long in too_long.tolist())
+        return Block(
+            np.frombuffer(data, np.uint8),
+            size,
+            starts,
+            ends,
+            numbers,
+            offsets,
+            first_number=first_number,
+            last_number=self.lines,
+            is_whole=terminated and not any_too_long and begins is starts,
+            faults=faults,
+        )
 
     def _note_directives(
         self,
-        data: bytes,
+        data: bytes | bytearray,
         begins: npt.NDArray[np.int64],
         ends: npt.NDArray[np.int64],
         numbers: npt.NDArray[np.int64],

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
+from pipeline_assets.kernel.combined_lines import CombinedReader, CombinedRows, Given
 from pipeline_assets.kernel.continuations import MAX_ENTRY_BYTES, MAX_ENTRY_LINES, join_continuations
 from pipeline_assets.kernel.decompress import ByteSource, open_decompressed
 from pipeline_assets.kernel.definitions import Definition
@@ -27,7 +28,9 @@ from pipeline_assets.kernel.formats import ACCESS_WITHOUT_TIME, SHORT_FORMATS, R
 from pipeline_assets.kernel.lines import (
     BYTE_ORDER_MARK,
     CHUNK_BYTES,
+    LINES_SCHEMA,
     MAX_LINE_BYTES,
+    Block,
     LineReader,
 )
 from pipeline_assets.kernel.readers import Formats, read_texts
@@ -38,6 +41,14 @@ _LINE_HEAD: Final = "line-"
 _CONTENT_HEAD: Final = "content-"
 _DEFAULT_SITE: Final = "default"
 _BYTE_ORDER_MARK: Final = BYTE_ORDER_MARK.decode()
+# What is read by expressions is read a chunk at a time, what is read quickly by smaller blocks, whose arrays
+# fit into the processor's cache. The lines that those leave over wait for some chunks, because every format
+# is tried on them: that takes 30 ms, however few they are.
+_BLOCKS_IN_CHUNK: Final = 4
+_CHUNKS_AT_ONCE: Final = 4
+# What a row takes beside its text.
+_ROW_BYTES: Final = 200
+_NO_ROWS: Final = (BRONZE_REQUESTS.empty(), BRONZE_ERRORS.empty(), BRONZE_REJECTED.empty())
 # Python decodes what Polars refuses, much more slowly, so only the runs of this many lines that need it.
 _TEXT_ROWS: Final = 1024
 
@@ -59,11 +70,44 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class ParsedChunk:
-    """Rows of some lines in line order, in the catalogue's columns: `requests`, `errors`, `rejected`."""
+    """Rows of some lines in the catalogue's columns: requests (`combined`, `others`), `errors`, `rejected`.
 
-    requests: pl.DataFrame
+    Each of the four is in line order; `combined` rows may come some chunks before lines in front of them.
+    """
+
+    combined: CombinedRows | None
+    others: pl.DataFrame
     errors: pl.DataFrame
     rejected: pl.DataFrame
+
+    @property
+    def requests(self) -> pl.DataFrame:
+        """All requests, in line order."""
+        if self.combined is None:
+            return self.others
+        rows = self.combined.frame()
+        return pl.concat([rows, self.others]).sort("line_number") if self.others.height else rows
+
+    def request_times(self) -> Iterator[pl.DataFrame]:
+        """`timestamp` and `utc_offset_minutes` of all requests."""
+        if self.combined is not None:
+            yield self.combined.frame("timestamp", "utc_offset_minutes")
+        if self.others.height:
+            yield self.others.select("timestamp", "utc_offset_minutes")
+
+    def tables(self) -> Iterator[tuple[str, Any, int]]:
+        """What there is: a table's name, rows (a frame or an Arrow table), and how many bytes they keep.
+
+        Columns share the memory of the stretch of the file that they view, so a frame's own estimate counts
+        it several times.
+        """
+        if self.combined is not None:
+            yield "requests", self.combined.table, self.combined.size
+        for name, rows in (("requests", self.others), ("errors", self.errors), ("rejected", self.rejected)):
+            if rows.height:
+                offsets = rows["byte_offset"]
+                viewed = offsets.item(-1) - offsets.item(0) + _ROW_BYTES * rows.height
+                yield name, rows, min(int(rows.estimated_size()), viewed)
 
 
 @dataclass
@@ -120,13 +164,21 @@ class FileReader:
         self._source_file = source_file
         self._site = options.site or site_from_name(source_file) or _DEFAULT_SITE
         self._lines = LineReader(
-            open_decompressed(stream), chunk_bytes=chunk_bytes, max_line_bytes=max_line_bytes
+            open_decompressed(stream),
+            chunk_bytes=max(1, chunk_bytes // _BLOCKS_IN_CHUNK),
+            max_line_bytes=max_line_bytes,
         )
         self._formats = Formats(options.timezone, quick=quick)
+        self._begin = datetime.combine(options.earliest, time(), UTC)
+        self._end = datetime.combine(options.latest, time(), UTC)
+        self._quick = CombinedReader(Given(self._begin, self._end, self._site, source_file))
+        self._chunk_bytes = chunk_bytes
         self._sample = Sample()
         self._knows_the_sample = False
         self._known = 0
         self._known_in_sample = 0
+        # The first line of each format.
+        self._first_lines: dict[str, int] = {}
 
     @property
     def site(self) -> str:
@@ -134,22 +186,80 @@ class FileReader:
         return self._site
 
     def __iter__(self) -> Iterator[ParsedChunk]:
-        frames = iter(self._lines)
-        first = sample_of(frames)
-        readable = first.filter(pl.col("fault").is_null()).head(SAMPLE_LINES)
+        blocks = self._lines.blocks()
+        first = sample_of(blocks)
+        sample = pl.concat([LINES_SCHEMA.to_frame(), *(block.frame(most=SAMPLE_LINES) for block in first)])
+        readable = sample.filter(pl.col("fault").is_null()).head(SAMPLE_LINES)
         self._sample = Sample.of(_with_text(readable), self._options.formats, self._options.timezone)
         self._formats = replace(self._formats, own=self._sample.own)
-        held = first.clear()
-        for frame in chain((first,), frames):
-            chunk, held = self._read(pl.concat([held, frame]) if held.height else frame, hold=True)
-            yield chunk
-        if held.height:
-            chunk, _ = self._read(held, hold=False)
+        held = LINES_SCHEMA.to_frame()
+        left: list[pl.DataFrame] = []
+        waiting = left_over = quick = last = 0
+        for some in chain((first,), ([block] for block in blocks)):
+            for block in some:
+                lines = self._left_over(block)
+                if lines is not None:
+                    left.append(lines)
+                    left_over += block.size * lines.height // max(len(block.starts), 1)
+                waiting += block.size
+                quick += block.size
+                last = block.last_number
+            if (
+                some is first
+                or left_over >= self._chunk_bytes
+                or waiting >= _CHUNKS_AT_ONCE * self._chunk_bytes
+            ):
+                chunk, held = self._read(pl.concat([held, *left], rechunk=True), last=last)
+                yield chunk
+                left.clear()
+                waiting = left_over = quick = 0
+            elif quick >= self._chunk_bytes:
+                quick = 0
+                if rows := self._quick_rows():
+                    yield ParsedChunk(rows, *_NO_ROWS)
+        if held.height or waiting:
+            chunk, _ = self._read(pl.concat([held, *left], rechunk=True), last=None)
             yield chunk
         self._complete_facts()
 
-    def _read(self, lines: pl.DataFrame, *, hold: bool) -> tuple[ParsedChunk, pl.DataFrame]:
-        """Rows of these lines, and the lines that must be read again with what follows them."""
+    def _left_over(self, block: Block) -> pl.DataFrame | None:
+        """The lines of a block that an expression must read; the others wait in `_quick`.
+
+        Those could be read by the expressions too, so another format comes first where it does there.
+        """
+        read = None
+        if self._formats.quick and not self._formats.own and not self._lines.directives:
+            read = self._quick.take(block)
+        if read is None:
+            return block.frame()
+        return None if read.all() else block.frame(~read)
+
+    def _quick_rows(self) -> CombinedRows | None:
+        """The rows that wait, counted."""
+        found = self._quick.rows()
+        if found is None:
+            return None
+        facts = self.facts
+        facts.requests += found.height
+        self._known += found.height
+        sampled = 0
+        times = found.frame("timestamp", "line_number")
+        if times["line_number"].item(0) <= self._sample.last_line:
+            sampled = times.filter(pl.col("line_number") <= self._sample.last_line).height
+        self._known_in_sample += sampled
+        self._knows_the_sample |= sampled > 0
+        self._account_times(times["timestamp"], facts.event_days)
+        for name, (count, line) in found.formats.items():
+            self._account_format(name, count, line)
+        return found
+
+    def _read(self, lines: pl.DataFrame, *, last: int | None) -> tuple[ParsedChunk, pl.DataFrame]:
+        """Rows of these lines and of those that wait, and the lines to be read again with what follows them.
+
+        `last` is the number of the last of all lines so far, those left out included, and None where no line
+        follows.
+        """
+        combined = self._quick_rows()
         faulty = lines.filter(pl.col("fault").is_not_null())
         texts = _with_text(lines.filter(pl.col("fault").is_null()) if faulty.height else lines)
         reading = read_texts(texts, self._formats, self._lines.directives)
@@ -157,8 +267,8 @@ class FileReader:
         errors, bad_errors = self._judge(reading.errors)
         rest = reading.rest
         held = lines.clear()
-        if hold and errors.height:
-            first = _first_held(lines, errors, rest)
+        if last is not None and errors.height:
+            first = _first_held(lines, errors, rest, last)
             if first is not None:
                 held = lines.filter(pl.col("line_number") >= first)
                 errors = errors.filter(pl.col("line_number") < first)
@@ -172,6 +282,7 @@ class FileReader:
             for frame in (bad_requests, bad_errors, unread, faulty.rename({"fault": "reason"}))
         ]
         chunk = ParsedChunk(
+            combined,
             self._shaped(requests, "requests"),
             self._shaped(entries, "errors"),
             pl.concat(rejects)
@@ -189,13 +300,13 @@ class FileReader:
         self._known += texts.height - held.height - left.height
         if not texts.height or texts["line_number"].item(0) > self._sample.last_line:
             return
-        sampled = [
+        heights = [
             frame.filter(pl.col("line_number") <= self._sample.last_line).height
             for frame in (texts, unread, held, left)
         ]
-        self._known_in_sample += sampled[0] - sampled[2] - sampled[3]
+        self._known_in_sample += heights[0] - heights[2] - heights[3]
         # A held entry is known too. The first lines read hold the whole sample, so this is decided at once.
-        self._knows_the_sample |= sampled[1] < sampled[0]
+        self._knows_the_sample |= heights[1] < heights[0]
 
     def _without_cut_line(self, requests: pl.DataFrame) -> pl.DataFrame:
         """The last line, where its end is missing and it is shorter than the file's others, is no row.
@@ -205,9 +316,11 @@ class FileReader:
         unterminated = self._lines.unterminated
         if unterminated is None or not requests.height or requests["line_number"].item(-1) != unterminated:
             return requests
-        counts = Counter(self.facts.formats)
-        counts.update(requests["format"].head(requests.height - 1).to_list())
-        usual = counts.most_common(1)[0][0] if counts else ""
+        counts, firsts = Counter(self.facts.formats), dict(self._first_lines)
+        for name, count, line in _formats(requests.head(requests.height - 1)):
+            counts[name] += count
+            firsts[name] = min(line, firsts.get(name, line))
+        usual = min(counts, key=lambda name: (-counts[name], firsts[name]), default="")
         if requests["format"].item(-1) not in SHORT_FORMATS or usual in {*SHORT_FORMATS, ""}:
             return requests
         is_cut = pl.col("line_number") == unterminated
@@ -237,13 +350,11 @@ class FileReader:
 
     def _judge(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Rows to keep, and rows whose time or numbers make them rejects."""
-        begin = datetime.combine(self._options.earliest, time(), UTC)
-        end = datetime.combine(self._options.latest, time(), UTC)
         timestamp = pl.col("timestamp")
         judged = rows.with_columns(
             reason=pl.when(pl.col("reason").is_not_null())
             .then("reason")
-            .when((timestamp < begin) | (timestamp >= end))
+            .when((timestamp < self._begin) | (timestamp >= self._end))
             .then(pl.lit(RejectReason.OUTSIDE_WINDOW.value))
         )
         if judged["reason"].null_count() == judged.height:
@@ -260,30 +371,41 @@ class FileReader:
         ).select(catalogued.column_names)
 
     def _account(self, chunk: ParsedChunk) -> None:
+        """Count a chunk but for its combined rows, which were counted when they were taken."""
         facts = self.facts
-        facts.requests += chunk.requests.height
+        facts.requests += chunk.others.height
         facts.errors += chunk.errors.height
         facts.rejected += chunk.rejected.height
         facts.continuation += int(chunk.errors["line_count"].sum()) - chunk.errors.height
-        for rows, days in ((chunk.requests, facts.event_days), (chunk.errors, facts.error_days)):
-            if not rows.height:
-                continue
-            moments = rows["timestamp"]
-            first, last = moments.min(), moments.max()
-            assert isinstance(first, datetime) and isinstance(last, datetime)
-            facts.first_event = min(first, facts.first_event or first)
-            facts.last_event = max(last, facts.last_event or last)
-            counted = Counter(days)
+        for rows, days in ((chunk.others, facts.event_days), (chunk.errors, facts.error_days)):
+            if rows.height:
+                self._account_times(rows["timestamp"], days)
+                for name, count, line in _formats(rows):
+                    self._account_format(name, count, line)
+
+    def _account_times(self, moments: pl.Series, days: dict[date, int]) -> None:
+        facts = self.facts
+        first, last = moments.min(), moments.max()
+        assert isinstance(first, datetime) and isinstance(last, datetime)
+        facts.first_event = min(first, facts.first_event or first)
+        facts.last_event = max(last, facts.last_event or last)
+        counted = Counter(days)
+        if first.date() == last.date():
+            counted[first.date()] += moments.len()
+        else:
             counted.update(dict(moments.dt.date().value_counts().iter_rows()))
-            days.clear()
-            days.update(sorted(counted.items()))
-            named = Counter(facts.formats)
-            named.update(dict(rows["format"].value_counts().iter_rows()))
-            facts.formats = dict(sorted(named.items()))
+        days.clear()
+        days.update(sorted(counted.items()))
+
+    def _account_format(self, name: str, count: int, line: int) -> None:
+        formats = self.facts.formats
+        formats[name] = formats.get(name, 0) + count
+        self._first_lines[name] = min(line, self._first_lines.get(name, line))
 
     def _complete_facts(self) -> None:
         facts, lines = self.facts, self._lines
         facts.parsed = facts.requests + facts.errors
+        facts.formats = dict(sorted(facts.formats.items()))
         facts.bytes, facts.sha256 = lines.bytes, lines.sha256
         facts.lines, facts.blank, facts.comment = lines.lines, lines.blank, lines.comment
         facts.damaged = lines.damaged
@@ -347,10 +469,14 @@ def _readable_text(line: pl.Series) -> pl.Series:
     return pl.Series([value.decode("utf-8", "backslashreplace") for value in line.to_list()], dtype=pl.String)
 
 
-def _first_held(lines: pl.DataFrame, errors: pl.DataFrame, rest: pl.DataFrame) -> int | None:
-    """The line of the last error entry, if what follows these lines may continue it; else None."""
+def _formats(rows: pl.DataFrame) -> Iterator[tuple[str, int, int]]:
+    """The formats of some rows: name, how many they are, and the first line."""
+    return rows.group_by("format").agg(pl.len(), pl.col("line_number").min()).iter_rows()
+
+
+def _first_held(lines: pl.DataFrame, errors: pl.DataFrame, rest: pl.DataFrame, last: int) -> int | None:
+    """The line of the last error entry, if what follows line `last` may continue it; else None."""
     entry = int(errors["line_number"].item(-1))
-    last = int(lines["line_number"].item(-1))
     following = last - entry
     if following >= MAX_ENTRY_LINES or rest.filter(pl.col("line_number") > entry).height != following:
         return None

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from pipeline_assets.kernel.schemas import LAYERS, Table
+from pipeline_assets.storage.encoding import Encoder
 from pipeline_assets.storage.manifests import Layer, Part, layer_folder, new_attempt
 from pipeline_assets.storage.quarantine import InvalidRowsError
 from pipeline_assets.storage.store import Store
 from pipeline_assets.storage.units import Unit
 
-# Frames are gathered to about this size in memory before they become a part: large enough for few objects,
-# small enough that reading a file of any size stays within a few hundred MB.
-PART_BYTES = 64 << 20
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass
@@ -31,18 +32,19 @@ class PartWriter:
     attempt: str
     name_stem: str = field(default_factory=new_attempt)
     parts: list[Part] = field(default_factory=list)
-    _waiting: dict[str, list[pl.DataFrame]] = field(default_factory=dict)
-    _waiting_bytes: dict[str, int] = field(default_factory=dict)
+    _encoders: dict[str, Encoder] = field(default_factory=dict)
 
-    def add(self, table: str, frame: pl.DataFrame) -> None:
-        """Take rows of a table; a part is written whenever enough have gathered."""
-        if frame.height == 0:
+    def add(self, table: str, rows: pl.DataFrame | pa.Table, size: int) -> None:
+        """Take rows of a table, which keep about `size` bytes; enough of them become a part."""
+        if not len(rows):
             return
-        check_rows(frame, LAYERS[self.layer][table])
-        self._waiting.setdefault(table, []).append(frame)
-        self._waiting_bytes[table] = self._waiting_bytes.get(table, 0) + int(frame.estimated_size())
-        if self._waiting_bytes[table] >= PART_BYTES:
-            self._flush(table)
+        check_rows(rows, LAYERS[self.layer][table])
+        encoder = self._encoders.get(table)
+        if encoder is None:
+            encoder = self._encoders[table] = Encoder(LAYERS[self.layer][table])
+        encoder.add(rows, size)
+        if encoder.is_full:
+            self._finish(table)
 
     def write(self, table: str, rows: pl.LazyFrame) -> None:
         """Write rows of a table as one part, streaming; nothing is written where there are none."""
@@ -59,15 +61,18 @@ class PartWriter:
 
     def close(self) -> list[Part]:
         """Write what is left; all parts of the attempt."""
-        for table in list(self._waiting):
-            self._flush(table)
+        for table in list(self._encoders):
+            self._finish(table)
         return self.parts
 
-    def _flush(self, table: str) -> None:
-        frame = pl.concat(self._waiting.pop(table))
-        del self._waiting_bytes[table]
+    def _finish(self, table: str) -> None:
+        encoder = self._encoders.pop(table)
+        data = encoder.close()
         path = self._next_path(table)
-        self._append(table, path, frame.height, self.store.write_parquet(path, frame))
+        # The name is this writer's alone: what lies there already is what a request wrote that was repeated
+        # because its answer was lost.
+        self.store.create(path, data)
+        self._append(table, path, encoder.rows, len(data))
 
     def _next_path(self, table: str) -> str:
         number = sum(part.table == table for part in self.parts)
@@ -77,12 +82,15 @@ class PartWriter:
         self.parts.append(Part(table, path.rpartition("/")[2], self.attempt, rows, size))
 
 
-def check_rows(frame: pl.DataFrame, table: Table) -> None:
-    """Raise `InvalidRowsError` unless the frame has the table's columns, and no null where none may be."""
-    if dict(frame.schema) != dict(table.schema):
-        raise InvalidRowsError(f"{table.layer} {table.name}: columns {frame.schema}, want {table.schema}")
+def check_rows(rows: pl.DataFrame | pa.Table, table: Table) -> None:
+    """Raise `InvalidRowsError` unless the rows have the table's columns, and no null where none may be."""
     required = [column.name for column in table.columns if not column.nullable]
-    nulls = frame.select(pl.col(required).null_count()).row(0, named=True) if frame.height else {}
+    if isinstance(rows, pl.DataFrame):
+        if dict(rows.schema) != dict(table.schema):
+            raise InvalidRowsError(f"{table.layer} {table.name}: columns {rows.schema}, want {table.schema}")
+        nulls = rows.select(pl.col(required).null_count()).row(0, named=True) if rows.height else {}
+    else:
+        nulls = {name: rows.column(name).null_count for name in required}
     broken = [f"{name} ({count} rows)" for name, count in nulls.items() if count]
     if broken:
         raise InvalidRowsError(f"{table.layer} {table.name}: null in {', '.join(broken)}")

@@ -1,0 +1,74 @@
+"""What a part holds is what was added, for whoever reads it.
+
+What belongs here: encoding, row groups, and several readers. What does not: manifests (`test_manifests`).
+"""
+
+from __future__ import annotations
+
+import io
+import random
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline_assets.kernel.parse import FileReader
+from pipeline_assets.kernel.schemas import BRONZE
+from pipeline_assets.storage import encoding
+from pipeline_assets.storage.encoding import Encoder
+from pipeline_assets_tests.kernel import fuzz
+from pipeline_assets_tests.kernel.rebuild import ANY_TIME, access_line
+
+
+def some_log(lines: int) -> bytes:
+    """Lines of all formats, most of them Combined, and many damaged."""
+    generator = random.Random(5)
+    damaged = fuzz.some_file(generator, lines).split(b"\n")
+    usual = [
+        access_line(
+            host=f"10.0.0.{number % 200}", bytes="-" if number % 7 == 0 else str(number), user="frank"
+        )
+        for number in range(lines)
+    ]
+    both = damaged + usual
+    generator.shuffle(both)
+    return b"x\n" + b"\n".join(both)
+
+
+@pytest.mark.parametrize("group_bytes", [1, 100_000, 1 << 30])
+def test_every_engine_reads_the_rows_that_were_added(
+    group_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "_GROUP_BYTES", group_bytes)
+    chunks = list(FileReader(io.BytesIO(some_log(1_500)), "logs/x/a.log", ANY_TIME, chunk_bytes=40_000))
+    for name, table in BRONZE.items():
+        encoder = Encoder(table)
+        added = []
+        for chunk in chunks:
+            for of, rows, size in chunk.tables():
+                if of == name:
+                    encoder.add(rows, size)
+            added.append(getattr(chunk, name))
+        data = encoder.close()
+        wanted = pl.concat(added).sort("line_number")
+        assert wanted.height == encoder.rows
+        found = pl.read_parquet(data)
+        assert found.schema == table.schema
+        assert found.sort("line_number").equals(wanted, null_equal=True)
+        others = pq.read_table(io.BytesIO(data)).sort_by("line_number").to_pylist()
+        assert others == wanted.to_arrow(compat_level=pl.CompatLevel.oldest()).to_pylist()
+        if name == "requests":
+            groups = pq.ParquetFile(io.BytesIO(data)).metadata.num_row_groups
+            assert groups == 1 if group_bytes > 1 << 20 else groups > 1
+
+
+def test_a_part_is_full_after_some_row_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "_GROUP_BYTES", 10)
+    (chunk,) = FileReader(io.BytesIO(access_line()), "logs/x/a.log", ANY_TIME)
+    encoder = Encoder(BRONZE["requests"])
+    for _ in range(3):
+        encoder.add(chunk.requests, 10)
+        assert not encoder.is_full
+    encoder.add(chunk.requests, 10)
+    assert encoder.is_full
+    assert pl.read_parquet(encoder.close()).height == encoder.rows == 4

@@ -175,7 +175,7 @@ def storage_use(
 def top_numbers(context: Context) -> dict[str, Any]:
     """A few numbers from serving that a person wants first."""
     traffic = read_table(context.store, "traffic_hourly")
-    scores = read_table(context.store, "traffic_scores")
+    incidents = read_table(context.store, "incidents")
     sites = traffic.group_by("site").agg(pl.col("hits", "bytes").sum()).sort("hits", descending=True)
     busiest = (
         traffic.group_by("event_date", "hour").agg(pl.col("hits").sum()).sort("hits", descending=True).head(1)
@@ -186,7 +186,7 @@ def top_numbers(context: Context) -> dict[str, Any]:
         .agg(pl.col("hits").sum())
         .sort("hits", descending=True)
     )
-    odd = scores.filter("is_anomaly").sort(pl.col("score").abs(), descending=True).head(3)
+    odd = incidents.sort("distance", "started_at", "site", descending=[True, False, False]).head(3)
     bots = traffic.filter("is_bot").select(pl.col("hits").sum())
     frames = pl.collect_all([sites, busiest, statuses, odd, bots])
     return dict(zip(("sites", "busiest", "statuses", "anomalies", "bots"), frames, strict=True))

@@ -38,6 +38,8 @@ _FORMS: Final = {
     "alert_urls": "URLs, secret",
     "expect_daily_by": "time of day, such as 06:00",
     "ui_url": "web address",
+    "known_windows": "windows, separated by commas",
+    "muted": "patterns, separated by commas",
     "log_formats": "definitions, or a file of them",
 }
 _DEFAULTS: Final = {"storage": "`data` in the checkout"}

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline_assets import azure_access
+from pipeline_assets import azure_access, expected
 from pipeline_assets.azure_access import AzureAccess
 from pipeline_assets.env_file import read_env_file
 
@@ -145,7 +145,22 @@ class Settings(BaseSettings):
         default=8, ge=1, description="weeks for which the UI lists a batch; its data stays"
     )
     anomaly_threshold: float = Field(
-        default=6.0, gt=0, description="robust spreads from the expected traffic that make an anomaly"
+        default=5.5, gt=0, description="spreads from the expected traffic that make an anomaly"
+    )
+    known_windows: str = Field(
+        default="",
+        description=(
+            "times (UTC) in which unusual traffic is no news, such as a deploy:"
+            " `2024-01-15T10:00/2024-01-15T10:30 shop.example, 02:00/03:00`; a site may follow, and"
+            " a time without a day is every day's"
+        ),
+    )
+    muted: str = Field(
+        default="",
+        description=(
+            "what no alert is sent of: sites, or site and series, with `*` for any text, such as"
+            " `*.test.example, shop.example:bytes, *:bot_share`; `all` is all sites together"
+        ),
     )
     price_cpu_hour: float = Field(
         default=0.0, ge=0, description="price of an hour of one processor, for estimates of what runs cost"
@@ -176,7 +191,7 @@ class Settings(BaseSettings):
     alert_days: int = Field(
         default=2,
         ge=1,
-        description="unusual hours and rejected lines are told of days that are this old at most",
+        description="incidents and rejected lines are told of days that are this old at most",
     )
     alert_stuck_minutes: float = Field(
         default=60.0, gt=0, description="a run of more minutes, and thrice as long as usual, is stuck"
@@ -235,6 +250,12 @@ class Settings(BaseSettings):
                 raise ValueError(
                     f"item number {number} is no Apprise URL; one looks like slack://tokenA/tokenB/tokenC"
                 )
+        return value
+
+    @field_validator("known_windows")
+    @classmethod
+    def _windows(cls, value: str) -> str:
+        expected.windows_of(value)
         return value
 
     @field_validator("expect_daily_by")
@@ -313,6 +334,13 @@ class Settings(BaseSettings):
     def daily_deadline(self) -> time | None:
         """When the delivery of the day before is expected; None if it is not."""
         return datetime.strptime(self.expect_daily_by, "%H:%M").time() if self.expect_daily_by else None
+
+    def expects(self, site: str | None, series: str, start: datetime, end: datetime) -> bool:
+        """Whether an incident of this series from start to end is muted, or in a window that is known."""
+        if expected.is_muted(expected.muted_of(self.muted), site, series):
+            return True
+        windows = expected.windows_of(self.known_windows)
+        return any(window.covers(site, start, end) for window in windows)
 
     @cached_property
     def own_formats(self) -> tuple[Definition, ...]:

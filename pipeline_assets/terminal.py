@@ -19,6 +19,7 @@ from rich.text import Text
 
 from pipeline_assets.compute.maintenance.report import Report
 from pipeline_assets.escaping import visible as visible
+from pipeline_assets.models.series import SERIES
 from pipeline_assets.overview import FATES, Overview, StorageUse
 
 if TYPE_CHECKING:
@@ -259,10 +260,11 @@ def _print_sites(console: Console, numbers: dict[str, Any]) -> None:
     console.print(f"busiest   {day} {hour:02}:00 UTC, {hits:,} requests", highlight=False)
     console.print(f"bots      {bots / total:.0%} of requests", highlight=False)
     for row in numbers["anomalies"].iter_rows(named=True):
-        when = f"{row['event_date']} {row['hour']:02}:00"
+        series = SERIES[row["series"]]
         console.print(
-            f"unusual   {when} {visible(row['site'])}: {row['hits']:,} requests,"
-            f" {row['expected_hits']:,.0f} expected",
+            f"unusual   {row['started_at']:%Y-%m-%d %H:%M} {visible(row['site'] or 'all sites')}:"
+            f" {series.what} {series.shown(row['observed'])}, {series.shown(row['expected'])} expected,"
+            f" {row['minutes']:,} minutes",
             highlight=False,
             markup=False,
         )

@@ -16,7 +16,9 @@ from unittest import mock
 
 import polars as pl
 
+from pipeline_assets.compute import publish
 from pipeline_assets.kernel import projections, rollups, schemas
+from pipeline_assets.models import series
 from pipeline_assets.storage import tables
 
 OLDER_KERNEL = "0"
@@ -46,6 +48,9 @@ def older_version() -> Iterator[None]:
         rows = projections.traffic_hourly({**state, "visitors": visitors})
         return rows.select(traffic.column_names)
 
+    def values(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        return series.hourly_values({**state, "visitors": schemas.GOLD_VISITORS.empty().drop("source_file")})
+
     whole: list[tuple[Any, dict[str, Any]]] = [
         (schemas.SERVING, serving),
         (schemas.GOLD, {"traffic": schemas.GOLD_TRAFFIC}),
@@ -55,6 +60,8 @@ def older_version() -> Iterator[None]:
     ]
     with contextlib.ExitStack() as stack:
         stack.enter_context(kernel(OLDER_KERNEL))
+        stack.enter_context(mock.patch.object(publish, "hourly_values", values))
+        stack.enter_context(mock.patch.object(publish, "prepared", dict))
         for known, then in whole:
             stack.enter_context(mock.patch.dict(known, then, clear=True))
         yield

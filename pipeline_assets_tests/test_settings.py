@@ -113,6 +113,8 @@ OTHER_VALUES: dict[str, Any] = {
     "batch_max_files": 4,
     "batch_max_bytes": 5,
     "anomaly_threshold": 7.0,
+    "known_windows": "02:00/03:00",
+    "muted": "*.test",
     "reject_rate_limit": 0.5,
     "owners": "team:web",
     "rebuild_units": 8,

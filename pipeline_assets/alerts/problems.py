@@ -14,7 +14,7 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 # Kinds that stay until somebody does something: of these one is reminded ...
 REMINDED: Final[frozenset[Kind]] = frozenset({"storage", "stuck", "late", "quarantined"})
-# ... and kinds whose end is news. Rejected lines and unusual hours only become old.
+# ... and kinds whose end is news. Rejected lines and incidents only become old.
 WITH_AN_END: Final[frozenset[Kind]] = REMINDED | {"run", "check"}
 # The others are only warnings.
 ERRORS: Final[frozenset[Kind]] = frozenset({"storage", "run", "stuck", "late", "quarantined"})
@@ -61,5 +61,7 @@ WORDS: Final[dict[Kind, Words]] = {
         "deliveries with many rejected lines",
         "look at them in the bronze table `rejected`",
     ),
-    "model": Words("unusual hour", "unusual hours", "compare with the hours around in model/traffic_scores"),
+    "model": Words(
+        "incident in the traffic", "incidents in the traffic", "model/traffic_scores has what is usual"
+    ),
 }

@@ -47,18 +47,19 @@ def hits_by_day(served: pl.DataFrame) -> dict[date, int]:
 
 # The table whose materialisations say when a day was last written.
 EVERY_TIME: Final = "traffic_hourly"
+_EVERY_TIME: Final = (EVERY_TIME, "traffic_scores")
 
 
 def already_shown(instance: dg.DagsterInstance) -> dict[str, AbstractSet[str]]:
-    """Days of serving tables that Dagster shows as materialised, but for the table that is told every time.
+    """Days of tables that Dagster shows as materialised, but for the tables that are told every time.
 
     An event takes about as long to write as a day of a table, so a batch for a day that is known must not
     cost one for each table. Asking anew each time means that what a killed run did not say, the next does.
     """
     return {
         name: instance.get_materialized_partitions(dg.AssetKey([table.layer, name]))
-        for name, table in SERVING.items()
-        if name != EVERY_TIME
+        for name, table in (SERVING | MODEL).items()
+        if name not in _EVERY_TIME
     }
 
 

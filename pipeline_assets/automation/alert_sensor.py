@@ -60,7 +60,8 @@ def alert_sensor(settings: Settings) -> dg.SensorDefinition:
         ),
         description=(
             "Tells the targets in ALERT_URLS of failed and stuck runs, late and quarantined deliveries,"
-            " failed checks, many rejected lines and unusual hours; each once, with a link to its run."
+            " failed checks, many rejected lines and incidents in the traffic; each once, with a link to its"
+            " run."
         ),
     )
     def sensor(context: dg.SensorEvaluationContext, pipeline: PipelineResource) -> dg.SkipReason:

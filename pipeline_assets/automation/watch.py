@@ -27,6 +27,8 @@ from pipeline_assets.automation.requests import run_range, units_in_flight
 from pipeline_assets.checks.completeness import COMPLETENESS
 from pipeline_assets.checks.conservation import CONSERVATION
 from pipeline_assets.checks.deliveries import DELIVERY_GAPS, REJECT_RATE
+from pipeline_assets.escaping import shortened
+from pipeline_assets.models.series import SERIES
 from pipeline_assets.settings import Settings
 from pipeline_assets.storage import control
 from pipeline_assets.storage.landing import daily_files
@@ -47,7 +49,8 @@ _FORGET_LATE: Final = timedelta(days=14)
 # A handful of bad lines in a small file is no news.
 _FEWEST_REJECTS: Final = 10
 
-_Describe = Callable[[pl.LazyFrame], list[Problem]]
+_Ask = Callable[[pl.LazyFrame], list[Problem]]
+_Describe = Callable[[pl.LazyFrame, Settings], list[Problem]]
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def look_around(sight: Sight) -> Found:
         "late": lambda: late_deliveries(sight, found.expired),
         "check": lambda: failed_checks(sight, found.problems),
         "rejects": lambda: many_rejects(sight),
-        "model": lambda: unusual_hours(sight),
+        "model": lambda: incidents(sight),
     }
     for kind, part in parts.items():
         try:
@@ -291,45 +294,57 @@ def many_rejects(sight: Sight) -> list[Problem]:
     )
 
 
-def unusual_hours(sight: Sight) -> list[Problem]:
-    """What the models say of the last days: one problem for each day and site."""
-    first = sight.moment.date() - timedelta(days=sight.settings.alert_days)
+def incidents(sight: Sight) -> list[Problem]:
+    """What the models say of the last days: one problem for each incident that is not muted."""
+    settings = sight.settings
+    first = sight.moment.date() - timedelta(days=settings.alert_days)
     problems = []
     for table, describe in MODEL_ALERTS.items():
-        problems += _when_changed(sight, table, first, _of_days_since(first, describe))
+        about = (first, settings.known_windows, settings.muted)
+        problems += _when_changed(sight, table, about, _of_days_since(first, describe, settings))
     return problems
 
 
-def traffic_alerts(scores: pl.LazyFrame) -> list[Problem]:
-    """Anomalies of `model/traffic_scores`, the strongest hour of each day and site named."""
-    rows = (
-        scores.filter("is_anomaly")
-        .sort(pl.col("score").abs(), descending=True)
-        .group_by("event_date", "site", maintain_order=True)
-        .agg(pl.len().alias("hours"), pl.col("hour", "hits", "expected_hits").first())
-        .sort("event_date", "site")
-        .collect()
-    )
+def incident_alerts(rows: pl.LazyFrame, settings: Settings) -> list[Problem]:
+    """One problem for each row of `model/incidents` that is neither muted nor within a known window."""
     problems = []
-    for row in rows.iter_rows(named=True):
-        day, site = row["event_date"], row["site"]
-        several = f"{row['hours']} hours, the oddest of them " if row["hours"] > 1 else ""
-        text = (
-            f"{day} {site}: {several}{row['hour']:02}:00 UTC with {row['hits']:,} requests, where"
-            f" {row['expected_hits']:,.0f} were expected"
-        )
-        problems.append(Problem(f"model/traffic_scores/{day}/{site[:200]}", "model", text))
+    for row in rows.collect().sort("event_date", "started_at", "site", nulls_last=True).iter_rows(named=True):
+        site, start, end = row["site"], row["started_at"], row["ended_at"]
+        if settings.expects(site, row["series"], start, end):
+            continue
+        start_text = f"{start:%Y-%m-%d %H:%M}"
+        key = f"model/incidents/{start_text.replace(' ', 'T')}/{(site or 'all sites')[:200]}"
+        problems.append(Problem(key, "model", f"{start_text} {site or 'all sites'}: {_incident_text(row)}"))
     return problems
+
+
+def _incident_text(row: Mapping[str, Any]) -> str:
+    series = SERIES[row["series"]]
+    usual = f"{series.shown(row['lower'])} to {series.shown(row['upper'])}"
+    also = f"; also {', '.join(SERIES[name].what for name in row['also'])}" if row["also"] else ""
+    # The first of each kind carries most.
+    most = {change["kind"]: change for change in reversed(row["changes"])}
+    changes = [
+        f"{change['kind']} {shortened(change['what'], 80)}: {change['observed']:,.0f},"
+        f" usually {change['expected']:,.0f}"
+        for change in reversed(most.values())
+    ]
+    inside = f" ({'; '.join(changes)})" if changes else ""
+    return (
+        f"{row['severity']}, {row['minutes']:,} minutes: {series.what} {series.shown(row['observed'])}"
+        f" in the {row['lane']}"
+        f" of {row['peak_at']:%H:%M} UTC, usually {usual}{also}{inside}"
+    )
 
 
 # A table of the models whose rows are worth an alert: what turns its rows of the last days into problems.
-MODEL_ALERTS: Final[dict[str, _Describe]] = {"traffic_scores": traffic_alerts}
+MODEL_ALERTS: Final[dict[str, _Describe]] = {"incidents": incident_alerts}
 
 # The last answer for each table, with the version of the table and the arguments that it holds for.
 _answers: dict[str, tuple[tuple[Any, ...], list[Problem]]] = {}
 
 
-def _when_changed(sight: Sight, table: str, about: object, ask: _Describe) -> list[Problem]:
+def _when_changed(sight: Sight, table: str, about: object, ask: _Ask) -> list[Problem]:
     handle = open_table(sight.store, table)
     version = (handle.table_uri, table_id(handle), handle.version(), about)
     if table not in _answers or _answers[table][0] != version:
@@ -337,8 +352,8 @@ def _when_changed(sight: Sight, table: str, about: object, ask: _Describe) -> li
     return _answers[table][1]
 
 
-def _of_days_since(first: date, describe: _Describe) -> _Describe:
-    return lambda rows: describe(rows.filter(pl.col("event_date") >= first))
+def _of_days_since(first: date, describe: _Describe, settings: Settings) -> _Ask:
+    return lambda rows: describe(rows.filter(pl.col("event_date") >= first), settings)
 
 
 def _rejects(ledger: pl.LazyFrame, since: datetime, limit: float) -> list[Problem]:

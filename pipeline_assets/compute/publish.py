@@ -22,9 +22,17 @@ import polars as pl
 
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.days import ClosedDayError, UnitView, fold_day, load_state, view_unit
-from pipeline_assets.kernel.projections import PROJECTIONS, prepared
-from pipeline_assets.kernel.schemas import KERNEL_VERSION, MODEL, SERVING
-from pipeline_assets.models.traffic import BASELINE_DAYS, days_to_score, score_traffic
+from pipeline_assets.kernel.projections import PROJECTIONS, State, prepared
+from pipeline_assets.kernel.schemas import KERNEL_VERSION, MODEL, SERVING, SERVING_TRAFFIC_MINUTELY
+from pipeline_assets.models.incidents import COMPARED_DAYS, explain, find_incidents
+from pipeline_assets.models.series import (
+    BASELINE_DAYS,
+    days_to_score,
+    hourly_values,
+    score_hours,
+    score_minutes,
+    sites_by_the_minute,
+)
 from pipeline_assets.storage import control, ledger
 from pipeline_assets.storage.manifests import DayState, Stored, day_folder, digest, read_day
 from pipeline_assets.storage.store import Store, SwapConflictError
@@ -153,8 +161,9 @@ def project_days(context: Context, days: Iterable[date], *, force: bool = False)
         if not stale:
             return Projected()
         try:
-            written = _write_serving(context, handles, [states[day] for day in stale])
-            written.add(_write_scores(context, handles, stale))
+            merged = _load_states(context, [states[day] for day in stale])
+            written = _write_serving(handles, stale, merged)
+            written.add(_write_model(context, handles, stale, hourly_values(merged)))
         except TableConflictError:
             _wait(attempt)
             continue
@@ -218,10 +227,12 @@ def _identity(context: Context, handles: dict[str, DeltaTable]) -> str:
     return " ".join((f"threshold={context.anomaly_threshold}", f"columns={columns}", *ids))
 
 
-def _write_serving(context: Context, handles: dict[str, DeltaTable], states: list[DayState]) -> Projected:
+def _load_states(context: Context, states: Iterable[DayState]) -> State:
     loaded = [load_state(context, state) for state in states]
-    merged = prepared({name: pl.concat([rollups[name] for rollups in loaded]) for name in loaded[0]})
-    days = [date.fromisoformat(state.day) for state in states]
+    return prepared({name: pl.concat([rollups[name] for rollups in loaded]) for name in loaded[0]})
+
+
+def _write_serving(handles: dict[str, DeltaTable], days: list[date], merged: State) -> Projected:
     written = Projected()
     # Each table is a commit of its own, and most of a commit is waiting for the storage. All are waited for,
     # also where one fails.
@@ -236,21 +247,66 @@ def _write_serving(context: Context, handles: dict[str, DeltaTable], states: lis
     return written
 
 
-def _write_scores(context: Context, handles: dict[str, DeltaTable], changed: list[date]) -> Projected:
-    """Score the days that depend on the changed ones, from traffic read after the handle was opened."""
+def _write_model(
+    context: Context, handles: dict[str, DeltaTable], changed: list[date], fresh: pl.DataFrame
+) -> Projected:
+    """Score the days that depend on the changed ones, whose hourly values are `fresh`.
+
+    The values of the other days are those that the scores of these days were made of. All is read after the
+    handles were opened, and both tables are written for every day that was scored, so another publisher's
+    change to any day that matters is a conflict.
+    """
+    store = context.store
     candidates = days_to_score(changed)
-    first = min(candidates) - timedelta(days=BASELINE_DAYS)
-    traffic = (
-        read_table(context.store, "traffic_hourly")
-        .filter(pl.col("event_date").is_between(first, max(candidates)))
-        .select("event_date", "hour", "site", "hits")
+    first, last = min(candidates) - timedelta(days=BASELINE_DAYS), max(candidates)
+    stored = (
+        read_table(store, "traffic_scores")
+        .filter(pl.col("event_date").is_between(first, last), ~pl.col("event_date").is_in(changed))
+        .select(fresh.columns)
         .collect()
     )
-    present = candidates & set(traffic["event_date"].unique())
-    scores = score_traffic(traffic, present, context.anomaly_threshold)
+    values = pl.concat([stored, fresh])
+    present = candidates & set(values["event_date"].unique())
+    scores = score_hours(values, present, context.anomaly_threshold)
+    sites = sites_by_the_minute(values, present)
+    unusual = score_minutes(_minutes(store, sites), sites, context.anomaly_threshold)
+    incidents = _explained(store, find_incidents(scores, unusual, context.anomaly_threshold), scores)
     days = present | set(changed)
-    overwrite_days(handles["traffic_scores"], "traffic_scores", days, scores)
-    return Projected(present, {"traffic_scores": _rows_by_day(scores, days)})
+    written = Projected(present)
+    for name, rows in (("traffic_scores", scores), ("incidents", incidents)):
+        overwrite_days(handles[name], name, days, rows)
+        written.rows[name] = _rows_by_day(rows, days)
+    return written
+
+
+def _minutes(store: Store, days: Iterable[date]) -> pl.DataFrame:
+    """Serving's minutes of these days and of the 28 before each; nothing is read for no days."""
+    wanted = {day - timedelta(days=back) for day in days for back in range(BASELINE_DAYS + 1)}
+    columns = ["event_date", "hour", "minute", "site", "status_class", "hits"]
+    if not wanted:
+        return SERVING_TRAFFIC_MINUTELY.empty().select(columns)
+    return (
+        read_table(store, "traffic_minutely")
+        .filter(pl.col("event_date").is_in(sorted(wanted)))
+        .select(columns)
+        .collect()
+    )
+
+
+def _explained(store: Store, incidents: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
+    """The incidents with what changed inside; serving is read only where there are any."""
+    if not incidents.height:
+        return incidents
+    days = sorted(
+        {day - timedelta(days=back) for day in incidents["event_date"] for back in range(COMPARED_DAYS + 1)}
+    )
+
+    def rows(name: str, *columns: str) -> pl.DataFrame:
+        near = read_table(store, name).filter(pl.col("event_date").is_in(days))
+        return near.select("event_date", "site", *columns).collect()
+
+    visits = rows("visits_daily", "started_at", "ended_at", "remote_host", "hits")
+    return explain(incidents, scores, visits, rows("paths_daily", "path", "hits"))
 
 
 def _rows_by_day(rows: pl.DataFrame, days: Iterable[date]) -> dict[date, int]:

@@ -84,10 +84,10 @@ _DERIVED: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("serving", "bucket_upper"): ("bucket",),
     ("serving", "bucket_hits"): ("hits",),
     **{("serving", f"p{percent}"): ("bucket", "hits") for percent in (50, 90, 95, 99)},
-    ("model", "expected_hits"): ("hits",),
-    ("model", "spread_hits"): ("hits",),
-    ("model", "score"): ("hits",),
-    ("model", "is_anomaly"): ("hits",),
+    **{
+        ("model", name): ("hits", "bytes", "visitors")
+        for name in ("observed", "expected", "lower", "upper", "score", "distance", "is_anomaly")
+    },
 }
 
 

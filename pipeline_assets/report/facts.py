@@ -16,6 +16,7 @@ from typing import Any, Final
 import polars as pl
 
 from pipeline_assets.kernel.schemas import LAYERS
+from pipeline_assets.models.series import SERIES
 from pipeline_assets.storage import ledger
 from pipeline_assets.storage.layers import scan_units
 from pipeline_assets.storage.manifests import read_manifest
@@ -96,7 +97,7 @@ class DayFacts:
     methods: list[Row]
     measures: list[Row]
     errors: list[Row]
-    anomalies: list[Row]
+    incidents: list[Row]
     fates: dict[str, int]
     reasons: list[Row]
     malformed: int
@@ -163,15 +164,7 @@ def day_facts(store: Store, day: date) -> DayFacts:
             of("sizes_and_times_daily").sort("measure", "site").head(40).collect().iter_rows(named=True)
         ),
         errors=_errors(of("errors_daily")),
-        anomalies=list(
-            of("traffic_scores")
-            .filter("is_anomaly")
-            .sort(pl.col("score").abs(), descending=True)
-            .head(TOP)
-            .sort("hour", "site")
-            .collect()
-            .iter_rows(named=True)
-        ),
+        incidents=_incidents(of("incidents")),
         fates=_fates(quality),
         reasons=list(
             quality.filter(fate="rejected")
@@ -183,6 +176,17 @@ def day_facts(store: Store, day: date) -> DayFacts:
         malformed=int(quality.filter(reason="malformed_request")["lines"].sum()),
         samples=_samples(store, day) if quality.filter(fate="rejected").height else [],
     )
+
+
+def _incidents(rows: pl.LazyFrame) -> list[Row]:
+    """The incidents that are farthest from what is usual, by time, with their numbers as people read them."""
+    farthest = rows.sort("distance", "started_at", "site", descending=[True, False, False]).head(TOP)
+    found: list[Row] = []
+    for row in farthest.sort("started_at", "site").collect().iter_rows(named=True):
+        series = SERIES[row["series"]]
+        usual = f"{series.shown(row['lower'])} to {series.shown(row['upper'])}"
+        found.append({**row, "what": series.what, "shown": series.shown(row["observed"]), "usual": usual})
+    return found
 
 
 def day_totals(store: Store, days: Iterable[date] | None = None) -> dict[date, Totals]:

@@ -17,7 +17,7 @@ from pipeline_assets.kernel.schemas import MODEL, SERVING
 from pipeline_assets_tests.world import World
 
 DAY = "2024-01-15"
-EVERY_TIME = {"traffic_hourly", *MODEL}
+EVERY_TIME = {"traffic_hourly", "traffic_scores"}
 
 
 def line(host: int) -> bytes:

@@ -306,16 +306,26 @@ def test_many_rejected_lines_are_told_of_a_delivery_and_of_a_day_of_small_batche
     assert watched.look(now=time.time() + 3 * 86_400) == []
 
 
-def test_unusual_hours_of_the_last_days_are_told_and_older_ones_are_not(watched: Watch) -> None:
+def test_incidents_of_the_last_days_are_told_and_older_and_muted_ones_are_not(watched: Watch) -> None:
     today = datetime.now(UTC).date()
     days = [today - timedelta(days=back) for back in range(20, 0, -1)]
     for day in days:
-        count = 500 if day in (days[-1], days[10]) else 10
-        watched.world.land(f"logs/{day}/access.shop.example.log", lines(day, count=count))
+        a_minute = 25 if day in (days[-1], days[10]) else 1
+        whole_hour = b"".join(
+            lines(day, count=a_minute).replace(b":01:00:00 ", f":01:{minute:02}:00 ".encode())
+            for minute in range(60)
+        )
+        watched.world.land(f"logs/{day}/access.shop.example.log", whole_hour)
     watched.world.catch_up()
     (found,) = watched.look()
     assert found.kind == "model"
-    assert found.text.startswith(f"{days[-1]} shop.example: 01:00 UTC with 500 requests, where 10 were")
+    assert found.key.startswith(f"model/incidents/{days[-1]}T01:0")
+    assert found.text.startswith(f"{days[-1]} 01:0")
+    assert " shop.example: high, " in found.text
+    assert " 1,500" in found.text
+    chosen = {"muted": "shop.*"}
+    watched.world.settings = watched.world.settings.model_copy(update=chosen)
+    assert watched.look() == []
 
 
 def test_a_look_at_unchanged_tables_reads_no_rows(watched: Watch, monkeypatch: pytest.MonkeyPatch) -> None:

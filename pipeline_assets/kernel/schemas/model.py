@@ -1,6 +1,7 @@
-"""Model: what was worked out from serving.
+"""Model: what was worked out from days that are complete.
 
-What belongs here: scores, and what they were measured against. What does not: how (`models`).
+What belongs here: scores, what they were measured against, and what was made of them. What does not: how
+(`models`).
 """
 
 from __future__ import annotations
@@ -9,23 +10,72 @@ from typing import Final
 
 import polars as pl
 
-from pipeline_assets.kernel.schemas.columns import EVENT_DATE, HITS, HOUR, SITE
-from pipeline_assets.kernel.schemas.table import Column, Table
+from pipeline_assets.kernel.schemas.columns import EVENT_DATE, HOUR
+from pipeline_assets.kernel.schemas.table import STRING, TIMESTAMP, Column, Table
 
+_SITE = Column("site", STRING, "virtual host, else the configured name; null for all sites together")
+_SERIES = Column(
+    "series",
+    STRING,
+    "hits, bytes, visitors (distinct pairs of client address and user agent), status_3xx, status_4xx,"
+    " status_5xx, bot_share (of the requests), busiest_client_hits (requests of the one address that sent"
+    " most)",
+    False,
+)
+_CONFIDENCE = Column("confidence", pl.Float64(), "share of the 21 days before that are known, 0 to 1", False)
 MODEL_TRAFFIC_SCORES: Final = Table(
     "traffic_scores",
     "model",
-    "Hourly traffic of each site against what the 28 days before it lead one to expect.",
+    "Traffic of each hour, by site and in all, against what the 28 days before it lead one to expect.",
     (
         EVENT_DATE,
         HOUR,
-        SITE,
-        HITS,
-        Column("expected_hits", pl.Float64(), "median of the same hour over the 28 days before"),
-        Column("spread_hits", pl.Float64(), "robust standard deviation around it"),
-        Column("baseline_days", pl.Int32(), "days of those 28 that had data for the site", False),
-        Column("score", pl.Float64(), "hits above (below) expected, in spreads; null without a baseline"),
-        Column("is_anomaly", pl.Boolean(), "the score passed the threshold", False),
+        _SITE,
+        _SERIES,
+        Column("observed", pl.Float64(), "what was logged; null where a share has no requests"),
+        Column("is_complete", pl.Boolean(), "the log covers the hour; else it is not scored", False),
+        Column("expected", pl.Float64(), "what the days before lead one to expect; null without any"),
+        Column("lower", pl.Float64(), "lower end of what is usual: so many spreads below, by the threshold"),
+        Column("upper", pl.Float64(), "upper end of what is usual"),
+        Column("score", pl.Float64(), "observed above (below) expected, in spreads"),
+        _CONFIDENCE,
+        Column("is_anomaly", pl.Boolean(), "the score passed the threshold, on a side that is news", False),
     ),
 )
-MODEL: Final = {table.name: table for table in (MODEL_TRAFFIC_SCORES,)}
+_CHANGE = pl.Struct({"kind": STRING, "what": STRING, "observed": pl.Float64(), "expected": pl.Float64()})
+MODEL_INCIDENTS: Final = Table(
+    "incidents",
+    "model",
+    "Anomalies of the traffic, by hour and by minute, put together to incidents: what is worth an alert. A"
+    " row is one incident of a site, cut at midnight UTC.",
+    (
+        EVENT_DATE,
+        _SITE,
+        Column("started_at", TIMESTAMP, "its first unusual minute, or hour", False),
+        Column("ended_at", TIMESTAMP, "end of its last unusual minute, or hour", False),
+        Column("minutes", pl.Int64(), "from start to end", False),
+        Column("series", STRING, "the series that is farthest from what is usual", False),
+        Column("direction", STRING, "high or low", False),
+        Column("also", pl.List(STRING), "other series that are unusual at that time", False),
+        Column("lane", STRING, "by what the series was counted where it is farthest: minute or hour", False),
+        Column("peak_at", TIMESTAMP, "the minute or hour that is farthest from what is usual", False),
+        Column("observed", pl.Float64(), "what was logged in it", False),
+        Column("expected", pl.Float64(), "what the days before lead one to expect", False),
+        Column("lower", pl.Float64(), "lower end of what is usual", False),
+        Column("upper", pl.Float64(), "upper end of what is usual", False),
+        Column(
+            "distance", pl.Float64(), "observed from expected, as a multiple of the way to that end", False
+        ),
+        Column("severity", STRING, "low, medium or high, by distance and length", False),
+        _CONFIDENCE,
+        Column(
+            "changes",
+            pl.List(_CHANGE),
+            "what carries the difference: `kind` is status, site, client or path; `what` names one; observed"
+            " and expected are requests: of a status or site in the hours of the incident, of a client in"
+            " visits that touch it, of a path on the day; expected is the mean of up to seven days before",
+            False,
+        ),
+    ),
+)
+MODEL: Final = {table.name: table for table in (MODEL_TRAFFIC_SCORES, MODEL_INCIDENTS)}

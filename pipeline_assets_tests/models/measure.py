@@ -1,0 +1,98 @@
+"""How well the detector does: `python -m pipeline_assets_tests.models.measure [SEEDS] [--nab FOLDER OUT]`.
+
+What belongs here: the numbers of docs/model.md, made again. What does not: tests. With `--nab` it writes the
+scores of each file of a copy of the Numenta Anomaly Benchmark to OUT, as `category/file.csv` with a column
+`anomaly_score`, for a scorer to read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pipeline_assets.models.detector import HISTORY_DAYS, score_day, slots_a_day
+from pipeline_assets.settings import Settings
+from pipeline_assets_tests.models import kpi
+
+Array = npt.NDArray[np.float64]
+
+THRESHOLD: float = Settings.model_fields["anomaly_threshold"].default
+# Of one anomaly the benchmark wants one detection: what is not above all of the half day before is none.
+_QUIET_MINUTES = 720
+
+
+def scores_of(values: Array, step_minutes: int, floor: float) -> Array:
+    """The size of the score of every slot of a series, day by day; 0 where there is none."""
+    slots = slots_a_day(step_minutes)
+    days = -(-len(values) // slots)
+    padded = np.full((HISTORY_DAYS + days) * slots, np.nan)
+    padded[HISTORY_DAYS * slots :][: len(values)] = values
+    found = [
+        score_day(padded[day * slots : (day + HISTORY_DAYS + 1) * slots], step_minutes, floor).score
+        for day in range(days)
+    ]
+    return np.nan_to_num(np.abs(np.concatenate(found)[: len(values)]))
+
+
+def measure_traffic(seeds: range) -> pl.DataFrame:
+    """By kind of traffic: F1 of events, and false alarms a week on series without incidents."""
+    rows = []
+    for kind in kpi.KINDS:
+        ours, plain, clean = np.zeros(3, int), np.zeros(3, int), 0
+        for seed in seeds:
+            for incidents in (True, False):
+                truth = kpi.traffic(kind, seed, incidents=incidents)
+                found = kpi.judged(scores_of(2 * np.sqrt(truth.counts + 3 / 8), 1, 1.0) >= THRESHOLD, truth)
+                if incidents:
+                    ours += found
+                    plain += kpi.judged(np.abs(kpi.seasonal_z(truth.counts)) >= THRESHOLD, truth)
+                else:
+                    clean += found[2]
+        weeks = len(seeds) * (kpi.DAYS - kpi.FIRST_DAY) / 7
+        rows.append((kind, *ours.tolist(), *plain.tolist(), clean / weeks))
+    columns = ["kind", "found", "incidents", "wrong", "z_found", "z_incidents", "z_wrong", "false_a_week"]
+    return pl.DataFrame(rows, schema=columns, orient="row")
+
+
+def write_nab(folder: Path, out: Path) -> None:
+    """Scores of every file that `combined_windows.json` names."""
+    for name in json.loads((folder / "combined_windows.json").read_text()):
+        rows = pl.read_csv(folder / name, try_parse_dates=True)
+        minute = rows["timestamp"].dt.epoch("s").to_numpy() / 60
+        step = round(float(np.median(np.diff(minute))))
+        place = np.round((minute - minute[0]) / step).astype(int)
+        values = np.full(place.max() + 1, np.nan)
+        values[place] = rows["value"].to_numpy()
+        scores = pl.Series(scores_of(values, step, 0.0))
+        before = scores.rolling_max(_QUIET_MINUTES // step, min_samples=1).shift(1).fill_null(0)
+        path = out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        told = np.where((scores > before).to_numpy(), scores.to_numpy(), 0.0)
+        pl.DataFrame({"anomaly_score": told[place]}).write_csv(path)
+
+
+def main() -> None:
+    """Print the table, and write the benchmark's scores where a copy of it is given."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("seeds", type=int, nargs="?", default=3)
+    parser.add_argument("--nab", type=Path, nargs=2, metavar=("FOLDER", "OUT"))
+    chosen = parser.parse_args()
+    if chosen.nab:
+        write_nab(*chosen.nab)
+        return
+    table = measure_traffic(range(1, 1 + chosen.seeds))
+    all_found = table.select(pl.col("found", "incidents", "wrong").sum()).row(0)
+    all_plain = table.select(pl.col("z_found", "z_incidents", "z_wrong").sum()).row(0)
+    with pl.Config(tbl_rows=-1, tbl_cols=-1):
+        print(table)
+    print(f"F1 {kpi.event_f1(*all_found):.2f}, plain seasonal z {kpi.event_f1(*all_plain):.2f}")
+    print(f"false alarms a week on clean series {table['false_a_week'].sum() / table.height:.2f}")
+
+
+if __name__ == "__main__":
+    main()

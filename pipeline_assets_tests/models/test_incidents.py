@@ -1,0 +1,124 @@
+"""Incidents: which anomalies are one, what leads, how severe it is and what carries the difference.
+
+What belongs here: the pure functions. What does not: who is told of one (`automation`).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipeline_assets.kernel.schemas import MODEL_INCIDENTS, MODEL_TRAFFIC_SCORES, SERVING
+from pipeline_assets.models.incidents import explain, find_incidents, severity_of
+from pipeline_assets.models.series import score_minutes
+
+DAY = date(2024, 3, 1)
+THRESHOLD = 5.0
+USUAL = {"observed": 0.0, "expected": 9.0, "lower": 4.0, "upper": 16.0, "confidence": 1.0, "is_anomaly": True}
+MINUTES = score_minutes(pl.DataFrame(), {}, THRESHOLD)
+
+
+def hours(*rows: dict[str, Any]) -> pl.DataFrame:
+    filled = [{"event_date": DAY, "series": "hits", "is_complete": True, **USUAL, **row} for row in rows]
+    return pl.DataFrame(filled, schema=MODEL_TRAFFIC_SCORES.schema)
+
+
+def minutes(*rows: dict[str, Any]) -> pl.DataFrame:
+    filled = [{"event_date": DAY, "series": "hits", "score": 0.0, **USUAL, **row} for row in rows]
+    return pl.DataFrame(filled, schema=MINUTES.schema)
+
+
+def at(hour: int, minute: int = 0) -> datetime:
+    return datetime(2024, 3, 1, hour, minute, tzinfo=UTC)
+
+
+def found(by_hour: pl.DataFrame, by_minute: pl.DataFrame) -> list[dict[str, Any]]:
+    incidents = find_incidents(by_hour, by_minute, THRESHOLD)
+    assert incidents.schema == MODEL_INCIDENTS.schema
+    return list(incidents.iter_rows(named=True))
+
+
+def test_minutes_close_together_are_one_incident_and_the_farthest_leads() -> None:
+    rows = [{"slot": slot, "site": "a", "distance": -1.2} for slot in (600, 601, 614)]
+    rows += [{"slot": 602, "site": "a", "distance": 4.0, "series": "status_5xx"}]
+    rows += [{"slot": 700, "site": "a", "distance": -1.0}]
+    first, second = found(hours(), minutes(*rows))
+    assert (first["started_at"], first["ended_at"], first["minutes"]) == (at(10), at(10, 15), 15)
+    assert (first["series"], first["direction"], first["also"]) == ("status_5xx", "high", ["hits"])
+    assert (first["peak_at"], first["distance"], first["severity"]) == (at(10, 2), 4.0, "high")
+    assert (second["started_at"], second["minutes"], second["severity"]) == (at(11, 40), 1, "low")
+
+
+def test_an_hour_and_its_minutes_are_one_incident_whose_time_the_minutes_tell() -> None:
+    (row,) = found(
+        hours({"hour": 10, "site": "a", "score": -20.0}),
+        minutes({"slot": 605, "site": "a", "distance": -1.5}, {"slot": 612, "site": "a", "distance": -1.5}),
+    )
+    assert (row["lane"], row["distance"], row["direction"]) == ("hour", 4.0, "low")
+    assert (row["started_at"], row["ended_at"]) == (at(10, 5), at(10, 13))
+
+
+def test_all_sites_together_are_an_incident_only_where_no_site_is() -> None:
+    total = {"hour": 10, "site": None, "score": 30.0}
+    assert [row["site"] for row in found(hours(total), MINUTES)] == [None]
+    both = hours(total, {"hour": 11, "site": "a", "score": 6.0}, {"hour": 20, "site": None, "score": 6.0})
+    assert [(row["site"], row["started_at"]) for row in found(both, MINUTES)] == [
+        ("a", at(11)),
+        (None, at(20)),
+    ]
+
+
+def test_an_hour_that_is_no_anomaly_is_in_none() -> None:
+    assert found(hours({"hour": 1, "site": "a", "score": 4.0, "is_anomaly": False}), MINUTES) == []
+
+
+@pytest.mark.parametrize(
+    ("distance", "minutes", "severity"),
+    [(1.2, 5, "low"), (1.2, 30, "medium"), (1.5, 5, "medium"), (3.0, 1, "high"), (1.0, 120, "high")],
+)
+def test_severity_is_size_and_length(distance: float, minutes: int, severity: str) -> None:
+    assert severity_of(distance, minutes) == severity
+
+
+def test_what_carries_the_difference_is_named() -> None:
+    by_hour = hours(
+        {"hour": 10, "site": "a", "score": 9.0, "series": "status_5xx", "observed": 80.0, "expected": 2.0},
+        {"hour": 10, "site": "a", "score": 0.0, "series": "status_4xx", "is_anomaly": False, "observed": 5.0},
+        {"hour": 10, "site": "b", "score": 9.0, "series": "status_5xx", "is_anomaly": False},
+    )
+    incidents = find_incidents(by_hour, MINUTES, THRESHOLD)
+    before = date(2024, 2, 29)
+    visits = pl.DataFrame(
+        [
+            (DAY, "a", at(9, 50), at(10, 5), "10.0.0.1", 70),
+            (DAY, "a", at(8), at(8, 30), "10.0.0.2", 900),
+            (DAY, "b", at(10), at(10, 30), "10.0.0.3", 900),
+            (
+                before,
+                "a",
+                datetime(2024, 2, 29, 10, 30, tzinfo=UTC),
+                datetime(2024, 2, 29, 10, 31, tzinfo=UTC),
+                "10.0.0.1",
+                20,
+            ),
+        ],
+        schema=SERVING["visits_daily"]
+        .empty()
+        .select("event_date", "site", "started_at", "ended_at", "remote_host", "hits")
+        .schema,
+        orient="row",
+    )
+    paths = pl.DataFrame(
+        [(DAY, "a", "/new", 60), (DAY, "a", "/old", 10), (before, "a", "/old", 40), (DAY, "a", None, 500)],
+        schema=SERVING["paths_daily"].empty().select("event_date", "site", "path", "hits").schema,
+        orient="row",
+    )
+    (row,) = explain(incidents, by_hour, visits, paths).iter_rows(named=True)
+    assert [tuple(change.values()) for change in row["changes"]] == [
+        ("status", "5xx", 80.0, 2.0),
+        ("client", "10.0.0.1", 70.0, 20.0),
+        ("path", "/new", 60.0, 0.0),
+    ]

@@ -24,6 +24,7 @@ from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.days import ClosedDayError, UnitView, fold_day, load_state, view_unit
 from pipeline_assets.kernel.projections import PROJECTIONS, State, prepared
 from pipeline_assets.kernel.schemas import KERNEL_VERSION, MODEL, SERVING, SERVING_TRAFFIC_MINUTELY
+from pipeline_assets.models.clients import profile_clients
 from pipeline_assets.models.incidents import COMPARED_DAYS, explain, find_incidents
 from pipeline_assets.models.series import (
     BASELINE_DAYS,
@@ -164,6 +165,7 @@ def project_days(context: Context, days: Iterable[date], *, force: bool = False)
             merged = _load_states(context, [states[day] for day in stale])
             written = _write_serving(handles, stale, merged)
             written.add(_write_model(context, handles, stale, hourly_values(merged)))
+            written.add(_write_clients(handles, stale, profile_clients(merged)))
         except TableConflictError:
             _wait(attempt)
             continue
@@ -277,6 +279,12 @@ def _write_model(
         overwrite_days(handles[name], name, days, rows)
         written.rows[name] = _rows_by_day(rows, days)
     return written
+
+
+def _write_clients(handles: dict[str, DeltaTable], days: list[date], profiles: pl.DataFrame) -> Projected:
+    """Who the clients of these days are; no other day says anything of it."""
+    overwrite_days(handles["client_profiles"], "client_profiles", days, profiles)
+    return Projected(rows={"client_profiles": _rows_by_day(profiles, days)})
 
 
 def _minutes(store: Store, days: Iterable[date]) -> pl.DataFrame:

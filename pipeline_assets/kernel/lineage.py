@@ -34,6 +34,12 @@ _ROLLUPS_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "errors_daily": ("counts",),
     "quality_daily": ("counts",),
 }
+# What of serving says the same as what the model tables are made of.
+_SERVING_OF: Final[Mapping[str, tuple[str, ...]]] = {
+    "traffic_scores": ("traffic_hourly",),
+    "incidents": ("traffic_hourly", "traffic_minutely", "visits_daily", "paths_daily"),
+    "client_profiles": ("clients_daily", "visits_daily"),
+}
 _DERIVED: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("silver", "event_date"): ("timestamp",),
     ("silver", "hour"): ("timestamp",),
@@ -84,6 +90,13 @@ _DERIVED: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("serving", "bucket_upper"): ("bucket",),
     ("serving", "bucket_hits"): ("hits",),
     **{("serving", f"p{percent}"): ("bucket", "hits") for percent in (50, 90, 95, 99)},
+    ("model", "kind"): ("hits", "failures", "pages", "entry_path", "exit_path", "user_agent"),
+    ("model", "points"): ("hits", "failures", "pages", "entry_path", "exit_path", "user_agent"),
+    ("model", "probes"): ("entry_path", "exit_path"),
+    ("model", "asked_robots"): ("entry_path",),
+    ("model", "name"): ("user_agent",),
+    ("model", "purpose"): ("user_agent",),
+    ("model", "user_agents"): ("user_agent",),
     **{
         ("model", name): ("hits", "bytes", "visitors")
         for name in ("observed", "expected", "lower", "upper", "score", "distance", "is_anomaly")
@@ -99,7 +112,7 @@ def sources_of(table: Table) -> list[Table]:
         return [LAYERS["silver"][name] for name in ROLLUPS[table.name].sources if name in LAYERS["silver"]]
     if table.name in SERVING:
         return [LAYERS["gold"][name] for name in _ROLLUPS_OF.get(table.name, ())]
-    return [SERVING["traffic_hourly"]] if table.name in MODEL else []
+    return [SERVING[name] for name in _SERVING_OF.get(table.name, ())] if table.name in MODEL else []
 
 
 def column_sources(table: Table) -> dict[str, list[tuple[Table, str]]]:

@@ -147,6 +147,18 @@ def _engines() -> tuple[Callable[[str], str | None], Callable[[str], Any], Calla
     )
 
 
+@cache
+def crawler_tags() -> dict[str, tuple[str, ...]]:
+    """What crawler-user-agents says a crawler is for (its `tags`), by the name that `look_up` gives it."""
+    from crawleruseragents import CRAWLER_USER_AGENTS_DATA
+
+    # Several patterns may have one name; the first counts, as in a lookup.
+    return {
+        _crawler_name(entry["pattern"])[:_LONGEST]: tuple(entry.get("tags", ()))
+        for entry in reversed(CRAWLER_USER_AGENTS_DATA)
+    }
+
+
 def _crawler_name(pattern: str) -> str:
     """A crawler's pattern as a name to read: `Googlebot\\/` is Googlebot, `[cC]urebot` is Curebot."""
     name = re.sub(r"\(\[\^[^)]*\)|\[\\s\\S\]\*|\\d\S*", " ", pattern)

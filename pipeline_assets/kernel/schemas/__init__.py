@@ -15,7 +15,12 @@ from typing import Final
 
 from pipeline_assets.kernel.schemas.bronze import BRONZE, BRONZE_ERRORS, BRONZE_REJECTED, BRONZE_REQUESTS
 from pipeline_assets.kernel.schemas.gold import GOLD, GOLD_COUNTS, GOLD_TRAFFIC, GOLD_VISITORS, GOLD_VISITS
-from pipeline_assets.kernel.schemas.model import MODEL, MODEL_INCIDENTS, MODEL_TRAFFIC_SCORES
+from pipeline_assets.kernel.schemas.model import (
+    MODEL,
+    MODEL_CLIENT_PROFILES,
+    MODEL_INCIDENTS,
+    MODEL_TRAFFIC_SCORES,
+)
 from pipeline_assets.kernel.schemas.records import LEDGER, RECORDS, RUNS, UNIT_DAYS
 from pipeline_assets.kernel.schemas.serving import (
     SERVING,
@@ -51,6 +56,7 @@ __all__ = [
     "LAYERS",
     "LEDGER",
     "MODEL",
+    "MODEL_CLIENT_PROFILES",
     "MODEL_INCIDENTS",
     "MODEL_TRAFFIC_SCORES",
     "RECORDS",

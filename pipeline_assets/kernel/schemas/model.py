@@ -10,7 +10,16 @@ from typing import Final
 
 import polars as pl
 
-from pipeline_assets.kernel.schemas.columns import EVENT_DATE, HOUR
+from pipeline_assets.kernel.schemas.columns import (
+    BYTES,
+    EVENT_DATE,
+    HITS,
+    HOUR,
+    PAGES,
+    REMOTE_HOST,
+    SITE,
+    USER_AGENT,
+)
 from pipeline_assets.kernel.schemas.table import STRING, TIMESTAMP, Column, Table
 
 _SITE = Column("site", STRING, "virtual host, else the configured name; null for all sites together")
@@ -78,4 +87,36 @@ MODEL_INCIDENTS: Final = Table(
         ),
     ),
 )
-MODEL: Final = {table.name: table for table in (MODEL_TRAFFIC_SCORES, MODEL_INCIDENTS)}
+MODEL_CLIENT_PROFILES: Final = Table(
+    "client_profiles",
+    "model",
+    "Who each client address of a day is, and why. Of a site and day 10,000 clients: scanners first, then"
+    " those with most requests.",
+    (
+        EVENT_DATE,
+        SITE,
+        REMOTE_HOST,
+        Column("kind", STRING, "human, bot (one that says who it is), tool, or scanner", False),
+        Column("name", STRING, "bot or tool by name, by the user agent that it used most"),
+        Column(
+            "purpose",
+            STRING,
+            "what the bot is for, by the tags of crawler-user-agents: search, ai, monitoring, feed, preview,"
+            " seo, advertising, archive, academic, scanner, tool, other; null where the list has no such bot",
+        ),
+        Column("points", pl.Int64(), "what speaks for a scanner, in points: from 5 on it is one", False),
+        Column("reasons", pl.List(STRING), "what it was judged by", False),
+        USER_AGENT,
+        Column("user_agents", pl.Int64(), "distinct user agents that it used", False),
+        HITS,
+        BYTES,
+        Column("failures", pl.Int64(), "requests answered with 4xx", False),
+        PAGES,
+        Column("visits", pl.Int64(), "visits", False),
+        Column(
+            "probes", pl.Int64(), "paths that scanners ask for, with which its visits began or ended", False
+        ),
+        Column("asked_robots", pl.Boolean(), "a visit began with /robots.txt"),
+    ),
+)
+MODEL: Final = {table.name: table for table in (MODEL_TRAFFIC_SCORES, MODEL_INCIDENTS, MODEL_CLIENT_PROFILES)}

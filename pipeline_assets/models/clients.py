@@ -1,0 +1,201 @@
+"""Clients: who each address of a day is - a person, a good bot by name, a tool or a scanner - and why.
+
+What belongs here: the rules and their points, on what a day's state knows of an address. What does not: what
+a user agent says of itself (`kernel.user_agents`), or who is told.
+
+The rules are few and can be read: each gives points and a reason, and from `SCANNER_POINTS` on an address is
+a scanner, whatever it calls itself. There is no classifier of single requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import polars as pl
+
+from pipeline_assets.kernel.codes import spelled
+from pipeline_assets.kernel.schemas import MODEL_CLIENT_PROFILES
+from pipeline_assets.kernel.user_agents import crawler_tags
+
+# Of a site and day so many clients are kept: scanners first, then those with most requests.
+ROW_LIMIT: Final = 10_000
+SCANNER_POINTS: Final = 5
+
+# What a crawler of crawler-user-agents is for, by its tags; the first that it has counts.
+_PURPOSES: Final = (
+    ("scanner", "scanner"),
+    ("search-engine", "search"),
+    ("ai-crawler", "ai"),
+    ("monitoring", "monitoring"),
+    ("feed-reader", "feed"),
+    ("social-preview", "preview"),
+    ("seo", "seo"),
+    ("advertising", "advertising"),
+    ("archiver", "archive"),
+    ("academic", "academic"),
+    ("browser-automation", "tool"),
+    ("http-library", "tool"),
+)
+_ATTACK_TOOLS: Final = (
+    r"(?i)nmap|nikto|sqlmap|masscan|zgrab|nuclei|gobuster|dirbuster|dirb|feroxbuster|ffuf|wfuzz|wpscan|acunetix|nessus"
+    r"|openvas|l9explore|l9tcpid|libredtail|jndi:|\(\) *\{"
+)
+# Paths that ordinary sites don't have and that scanners ask for first: secrets, repositories, shells,
+# consoles and routers.
+PROBES: Final = (
+    r"(?i)/\.(?:env|git|svn|hg|aws|ssh|vscode|ds_store|htpasswd|htaccess)|/wp-(?:login|admin|config|content/plugins)"
+    r"|/wlwmanifest|/xmlrpc\.php|phpmyadmin|/pma/|/adminer|phpunit|/eval-stdin|/phpinfo|/cgi-bin/|/boaform|/hnap1"
+    r"|/actuator|/solr/|/jenkins|/manager/html|/owa/|/ecp/|/autodiscover|/vpn/|/remote/login|/dana-na|/geoserver"
+    r"|/\+cscoe\+|/server-status|/debug/default|/_ignition|/telescope|/console/|/\.well-known/security|/sdk$|/evox/"
+    r"|/nmaplowercheck|\.(?:bak|sql|old|swp)$|/etc/passwd|\.\./|%2e%2e|/shell|/setup\.cgi|/config\.json|/login\.action"
+    r"|/webui|/druid/|/nacos|/struts|/v2/_catalog|/ab2[gh]|/teorema"
+)
+
+_CLIENT: Final = ("event_date", "site", "remote_host")
+
+
+def profile_clients(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """A row for each client address of a site and day (columns: `schemas.MODEL_CLIENT_PROFILES`), sorted.
+
+    `state` has the merged rollups of some days.
+    """
+    behaviour = _behaviour(state)
+    scored = behaviour.with_columns(
+        pl.concat_list(pl.when(rule).then(pl.lit(points)).otherwise(pl.lit(0)) for rule, points, _ in _RULES)
+        .list.sum()
+        .cast(pl.Int64)
+        .alias("points"),
+        pl.concat_list(pl.when(rule).then(pl.lit(reason)) for rule, _, reason in _RULES)
+        .list.drop_nulls()
+        .alias("reasons"),
+    )
+    claims_browser = pl.col("bot").is_null() & pl.col("browser").is_not_null()
+    kind = (
+        pl.when(pl.col("points") >= SCANNER_POINTS)
+        .then(pl.lit("scanner"))
+        .when(pl.col("purpose").is_not_null() & (pl.col("purpose") != "tool"))
+        .then(pl.lit("bot"))
+        .when(pl.col("bot").is_not_null() | pl.col("browser").is_null())
+        .then(pl.lit("tool"))
+        .when(claims_browser & _LOADS_NOTHING)
+        .then(pl.lit("tool"))
+        .otherwise(pl.lit("human"))
+    )
+    why = pl.concat_list(
+        pl.when(pl.col("bot").is_not_null()).then(pl.lit("its user agent is that of a bot or tool")),
+        pl.when(pl.col("bot").is_null() & pl.col("browser").is_null()).then(
+            pl.lit("its user agent is no browser's")
+        ),
+        pl.when(claims_browser).then(pl.lit("its user agent is a browser's")),
+        pl.when(claims_browser & _LOADS_NOTHING).then(pl.lit("it loads no file of any page")),
+        pl.col("reasons"),
+    ).list.drop_nulls()
+    placed = (
+        scored.with_columns(kind=kind, reasons=why)
+        .sort(
+            *_CLIENT[:2],
+            pl.col("kind") != "scanner",
+            "hits",
+            "remote_host",
+            descending=[False, False, False, True, False],
+        )
+        .with_columns(place=pl.int_range(pl.len()).over(_CLIENT[:2]))
+        .filter(pl.col("place") < ROW_LIMIT)
+    )
+    return (
+        placed.rename({"bot": "name"})
+        .select(MODEL_CLIENT_PROFILES.column_names)
+        .cast(MODEL_CLIENT_PROFILES.schema)
+        .sort(_CLIENT)
+    )
+
+
+def _behaviour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """What a day knows of each address: its requests, and what the user agent that it used most says of
+    itself."""
+    visitors = state["visitors"].filter(pl.col("hour").is_not_null())
+    agents = (
+        visitors.group_by(*_CLIENT, "user_agent")
+        .agg(
+            pl.col("hits", "bytes").sum(),
+            pl.col("hits").filter(pl.col("status_class").cast(pl.String) == "4xx").sum().alias("failures"),
+            pl.col("bot", "browser").min(),
+        )
+        .pipe(lambda rows: spelled(rows.lazy()).collect())
+        .sort(*_CLIENT, "hits", "user_agent", descending=[False, False, False, True, False], nulls_last=True)
+    )
+    purposes = pl.DataFrame(
+        {
+            "bot": list(crawler_tags()),
+            "purpose": [_purpose(tags) for tags in crawler_tags().values()],
+        },
+        schema={"bot": pl.String, "purpose": pl.String},
+    )
+    probes = [
+        pl.col(f"{end}_path").filter(pl.col(f"{end}_path").str.contains(PROBES)) for end in ("entry", "exit")
+    ]
+    visits = (
+        spelled(state["visits"].lazy())
+        .collect()
+        .group_by(_CLIENT)
+        .agg(
+            pl.col("pages").sum(),
+            pl.len().cast(pl.Int64).alias("visits"),
+            (pl.col("ended_at") - pl.col("started_at")).dt.total_seconds().sum().alias("seconds"),
+            probes[0].append(probes[1]).n_unique().cast(pl.Int64).alias("probes"),
+            (pl.col("entry_path") == "/robots.txt").any().fill_null(value=False).alias("asked_robots"),
+        )
+    )
+    return (
+        agents.group_by(_CLIENT, maintain_order=True)
+        .agg(
+            pl.col("user_agent").first(),
+            pl.len().cast(pl.Int64).alias("user_agents"),
+            pl.col("bot", "browser").first(),
+            pl.col("hits", "bytes", "failures").sum(),
+            pl.col("user_agent")
+            .str.contains(_ATTACK_TOOLS)
+            .any()
+            .fill_null(value=False)
+            .alias("is_attack_tool"),
+        )
+        .join(visits, on=_CLIENT, how="left")
+        .join(purposes, on="bot", how="left")
+        .with_columns(pl.col("pages", "visits", "seconds", "probes").fill_null(0))
+    )
+
+
+def _purpose(tags: tuple[str, ...]) -> str:
+    return next((purpose for tag, purpose in _PURPOSES if tag in tags), "other")
+
+
+# Requests that were refused or not found, as a share.
+_FAILED: Final = pl.col("failures") / pl.col("hits")
+_LOADS_NOTHING: Final = (pl.col("pages") == pl.col("hits")) & (pl.col("pages") >= 20)
+# Each rule with its points and what it says.
+_RULES: Final = (
+    (pl.col("is_attack_tool"), 5, "its user agent names a tool of attackers"),
+    (pl.col("purpose") == "scanner", 5, "its user agent names a service that scans"),
+    (pl.col("probes") == 1, 3, "a visit began or ended with a path that scanners ask for"),
+    (pl.col("probes") >= 2, 5, "visits began or ended with several paths that scanners ask for"),
+    (
+        (pl.col("failures") >= 10) & _FAILED.is_between(0.5, 0.8, closed="left"),
+        3,
+        "half of its requests failed",
+    ),
+    ((pl.col("failures") >= 10) & (_FAILED >= 0.8), 5, "most of its requests failed"),
+    (
+        (pl.col("failures") >= 3) & (pl.col("failures") < 10) & (_FAILED >= 0.8),
+        2,
+        "most of its few requests failed",
+    ),
+    (
+        (pl.col("pages") >= 30) & (pl.col("pages") > 2 * pl.col("seconds")),
+        2,
+        "it asked for more than two pages a second",
+    ),
+    ((pl.col("hits") >= 10) & (pl.col("pages") == pl.col("hits")), 1, "it loaded no file of any page"),
+    (pl.col("user_agents") >= 10, 2, "it used ten user agents or more"),
+    (pl.col("user_agent").is_null(), 1, "it sent no user agent"),
+)

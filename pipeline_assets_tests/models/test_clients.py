@@ -1,0 +1,133 @@
+"""Client profiles: people, good bots, tools and scanners, with the reasons, from a day's merged rollups.
+
+What belongs here: the rules, on requests that come through cleaning and rollups. What does not: what a user
+agent says of itself (`kernel.test_user_agents`).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipeline_assets.kernel.clean import clean_requests
+from pipeline_assets.kernel.projections import prepared
+from pipeline_assets.kernel.rollups import ROLLUPS, roll_up_part
+from pipeline_assets.kernel.schemas import BRONZE_REQUESTS, MODEL_CLIENT_PROFILES
+from pipeline_assets.kernel.user_agents import crawler_tags, look_up
+from pipeline_assets.models import clients
+from pipeline_assets.models.clients import profile_clients
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
+PAGE_AND_FILES = ["/", "/style.css", "/logo.png", "/about", "/app.js"]
+
+
+def requests(
+    client: str, paths: list[str], agent: str | None = FIREFOX, status: int = 200, every_s: float = 5
+) -> list[dict[str, Any]]:
+    start = datetime(2024, 1, 15, 10, tzinfo=UTC)
+    return [
+        {
+            "remote_host": client,
+            "timestamp": start + timedelta(seconds=number * every_s),
+            "utc_offset_minutes": 0,
+            "request": f"GET {path} HTTP/1.1",
+            "method": "GET",
+            "target": path,
+            "protocol": "HTTP/1.1",
+            "status": status,
+            "bytes": 100,
+            "user_agent": agent,
+            "site": "a",
+            "format": "combined",
+            "source_file": "logs/x",
+            "line_number": number,
+            "byte_offset": 0,
+        }
+        for number, path in enumerate(paths)
+    ]
+
+
+def profiles(*clients_requests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    rows = [row for some in clients_requests for row in some]
+    silver = clean_requests(pl.DataFrame(rows, schema=BRONZE_REQUESTS.schema).lazy()).collect()
+    parts = roll_up_part("requests", silver.lazy())
+    state = prepared({name: ROLLUPS[name].merge_day([frame]) for name, frame in parts.items()})
+    found = profile_clients(state)
+    assert found.schema == MODEL_CLIENT_PROFILES.schema
+    return {row["remote_host"]: row for row in found.iter_rows(named=True)}
+
+
+@pytest.mark.parametrize(
+    ("agent", "paths", "kind", "name", "purpose"),
+    [
+        (FIREFOX, PAGE_AND_FILES, "human", None, None),
+        (FIREFOX, ["/one"], "human", None, None),
+        (GOOGLEBOT, ["/robots.txt", "/"], "bot", "Googlebot", "search"),
+        ("GPTBot/1.2", ["/"], "bot", "GPTBot", "ai"),
+        ("curl/8.5.0", ["/api"], "tool", "curl", "tool"),
+        (None, ["/"], "tool", None, None),
+        ("something of our own", ["/"], "tool", None, None),
+        (FIREFOX, [f"/api/{number}" for number in range(20)], "tool", None, None),
+    ],
+)
+def test_what_a_client_is_by_its_user_agent_and_what_it_asks_for(
+    agent: str | None, paths: list[str], kind: str, name: str | None, purpose: str | None
+) -> None:
+    row = profiles(requests("1", paths, agent))["1"]
+    assert (row["kind"], row["name"], row["purpose"]) == (kind, name, purpose)
+    assert row["points"] < 5
+    assert row["reasons"]
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        (requests("1", ["/.env", "/.git/config"]), "several paths that scanners ask for"),
+        (
+            requests("1", [f"/{number}.php" for number in range(12)], status=404),
+            "most of its requests failed",
+        ),
+        (requests("1", ["/"], "Mozilla/5.0 Nikto/2.5"), "names a tool of attackers"),
+        (requests("1", ["/.env", *(f"/{n}" for n in range(40))], every_s=0.1), "two pages a second"),
+        (
+            requests("1", ["/wp-login.php", "/x", "/y"], GOOGLEBOT, status=404),
+            "most of its few requests failed",
+        ),
+    ],
+)
+def test_a_scanner_is_one_whatever_it_calls_itself(told: list[dict[str, Any]], reason: str) -> None:
+    row = profiles(told)["1"]
+    assert row["kind"] == "scanner"
+    assert any(reason in said for said in row["reasons"])
+
+
+def test_a_person_with_some_broken_links_is_no_scanner() -> None:
+    broken = requests("1", [f"/missing-{number}.png" for number in range(9)], status=404)
+    row = profiles(requests("1", PAGE_AND_FILES * 3) + broken)["1"]
+    assert (row["kind"], row["failures"], row["points"]) == ("human", 9, 0)
+
+
+def test_numbers_of_an_address_are_those_of_all_its_user_agents() -> None:
+    row = profiles(requests("1", PAGE_AND_FILES), requests("1", ["/", "/x"], "curl/8"))["1"]
+    assert (row["hits"], row["pages"], row["user_agents"], row["user_agent"]) == (7, 4, 2, FIREFOX)
+
+
+def test_of_many_clients_scanners_and_the_busiest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "ROW_LIMIT", 2)
+    kept = profiles(
+        requests("1", PAGE_AND_FILES), requests("2", ["/"]), requests("3", ["/.env", "/.git/config"])
+    )
+    assert set(kept) == {"1", "3"}
+
+
+def test_every_bot_by_name_has_the_purpose_that_the_list_says() -> None:
+    from crawleruseragents import CRAWLER_USER_AGENTS_DATA  # type: ignore[import-untyped]
+
+    instances = [text for entry in CRAWLER_USER_AGENTS_DATA for text in entry["instances"]]
+    found = look_up(pl.Series(instances))
+    assert found.filter("is_bot").height / found.height >= 0.99
+    assert found.filter(pl.col("bot").is_in(list(crawler_tags()))).height / found.height >= 0.99

@@ -15,7 +15,7 @@ import bz2
 import io
 import zlib
 from collections.abc import Generator, Iterator
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 # RFC 1952, section 2.3.1: the two identification bytes of every gzip member.
 _GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -183,6 +183,13 @@ def _blocks(raw: ByteSource, head: bytes, size: int) -> Iterator[bytes]:
         block = _read_fully(raw, size)
 
 
+def _zlib_ng() -> Any:
+    """The fast zlib, with no types: its own call its exception's class an instance."""
+    from zlib_ng import zlib_ng
+
+    return zlib_ng
+
+
 def _gunzip(blocks: Iterator[bytes]) -> Iterator[bytes]:
     pending = next(blocks)
     while True:
@@ -198,19 +205,20 @@ def _gunzip(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _gunzip_member(pending: bytes, blocks: Iterator[bytes]) -> Generator[bytes, None, bytes]:
     """Inflate one member; returns the bytes after it."""
-    inflater = zlib.decompressobj(_GZIP_WINDOW)
+    zlib_ng = _zlib_ng()
+    inflater = zlib_ng.decompressobj(_GZIP_WINDOW)
     while True:
         before = inflater.copy()
         try:
             plain = inflater.decompress(pending, _OUTPUT_BYTES)
-        except zlib.error as error:
+        except zlib_ng.error as error:
             # zlib drops what the failing call had already inflated: go over it again, byte by byte.
             yield from _inflate_up_to_damage(before, pending)
             raise DamagedStreamError(f"gzip: {error}") from error
         if plain:
             yield plain
         if inflater.eof:
-            return inflater.unused_data
+            return bytes(inflater.unused_data)
         pending = inflater.unconsumed_tail
         if not pending and len(plain) < _OUTPUT_BYTES:
             block = next(blocks, None)
@@ -219,11 +227,12 @@ def _gunzip_member(pending: bytes, blocks: Iterator[bytes]) -> Generator[bytes, 
             pending = block
 
 
-def _inflate_up_to_damage(inflater: zlib._Decompress, pending: bytes) -> Iterator[bytes]:
+def _inflate_up_to_damage(inflater: Any, pending: bytes) -> Iterator[bytes]:
+    zlib_ng = _zlib_ng()
     for position in range(len(pending)):
         try:
             plain = inflater.decompress(pending[position : position + 1])
-        except zlib.error:
+        except zlib_ng.error:
             return
         if plain:
             yield plain

@@ -14,7 +14,7 @@ from filelock import FileLock
 from pipeline_assets.settings import project_root
 
 # Written once; the file is the user's from then on.
-_DAGSTER_YAML: Final = """\
+DAGSTER_YAML: Final = """\
 # Runs start at once: the deliveries of a tick come as one run, so there is no queue to keep.
 run_coordinator:
   module: dagster._core.run_coordinator
@@ -78,7 +78,7 @@ def prepare_home() -> Path:
         if not done.exists():
             config = folder / "dagster.yaml"
             if not config.exists():
-                config.write_text(_DAGSTER_YAML)
+                config.write_text(DAGSTER_YAML)
             _create_databases()
             done.touch()
     return folder

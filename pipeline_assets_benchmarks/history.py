@@ -129,6 +129,9 @@ class History:
             self.land_batch(day)
             self.run()
         _Copies(self, days - _RECENT_DAYS, batches - _RECENT_DAYS).make()
+        self._at_a_checkpoint()
+
+    def _at_a_checkpoint(self) -> None:
         # Between two checkpoints a run reads more each time, so all histories begin at one.
         for name in TABLES:
             open_table(self.context.store, name).create_checkpoint()
@@ -148,6 +151,11 @@ class History:
     def land_batch(self, day: date) -> None:
         """Land a small incremental file with events of a day."""
         self.land(f"logs/incremental/new-{self._landed}.log", day)
+
+    def make_busy(self, batches: int) -> None:
+        """Let the last day have had so many batches more, all alike."""
+        _Copies(self, 0, batches).make_busy(self.last)
+        self._at_a_checkpoint()
 
     def run(self) -> Cost:
         """What the sensor and the run that it asks for do; what that cost."""
@@ -191,17 +199,38 @@ class _Copies:
             share = self._batches * (number + 1) // len(self._days) - self._batches * number // len(
                 self._days
             )
-            for count in range(share):
-                target = Unit("incremental", f"{day.isoformat()}-{count // 60:02}{count % 60:02}")
-                path = f"logs/incremental/old-{day.isoformat()}-{count}.log"
-                made.append(self._copy(batch, target, day, path))
-                control.claim(self._store, path, target)
-                record = {"unit": str(target), "files": [{"path": path, "size": 0, "etag": ""}]}
-                self._store.create(f"bronze/{target}/_batch.json", json.dumps(record).encode())
+            made += [self._batch(batch, day, count) for count in range(share)]
             by_day[day] = made
         self._tables()
         self._states(by_day)
         self._ledger(by_day)
+
+    def make_busy(self, day: date) -> None:
+        """Copies of a batch, all in a day that has a state already and shows the same with them."""
+        batch = next(iter(sorted(control.batches(self._store))))
+        made = [self._batch(batch, day, count) for count in range(self._batches)]
+        stored = read_day(self._store, day.isoformat(), KERNEL_VERSION)
+        state = replace(stored.value, units=stored.value.units | self._keys(made, day))
+        swap_day(self._store, state, stored.etag)
+        self._ledger({day: made}, datetime.now(UTC) - timedelta(hours=2))
+
+    def _batch(self, source: Unit, day: date, count: int) -> Unit:
+        # Suffixes that no batch of a minute that was really run has.
+        minute = f"{count // 60 % 24:02}{count % 60:02}-{500 + count // 1440}"
+        target = Unit("incremental", f"{day.isoformat()}-{minute}")
+        path = f"logs/incremental/old-{day.isoformat()}-{count}.log"
+        self._copy(source, target, day, path)
+        control.claim(self._store, path, target)
+        record = {"unit": str(target), "files": [{"path": path, "size": 0, "etag": ""}]}
+        self._store.create(f"bronze/{target}/_batch.json", json.dumps(record).encode())
+        return target
+
+    def _keys(self, units: list[Unit], day: date) -> dict[str, str]:
+        keys = {
+            str(unit): contribution(self._manifest("gold", unit), self._manifest("bronze", unit), day)[0]
+            for unit in units
+        }
+        return cast(dict[str, str], keys)
 
     def _copy(self, source: Unit, target: Unit, day: date, path: str) -> Unit:
         record = read_manifest(self._store, "bronze", source).value.files[0]
@@ -247,11 +276,7 @@ class _Copies:
         identity = tables_identity(self._context)
         model = read_day(self._store, self._model_day.isoformat(), KERNEL_VERSION).value
         for day, units in by_day.items():
-            keys = {
-                str(unit): contribution(self._manifest("gold", unit), self._manifest("bronze", unit), day)[0]
-                for unit in units
-            }
-            state = replace(model, day=day.isoformat(), units=cast(dict[str, str], keys))
+            state = replace(model, day=day.isoformat(), units=self._keys(units, day))
             folder = self._store.root / day_folder(day.isoformat())
             folder.mkdir(parents=True)
             for part in model.parts:
@@ -260,15 +285,15 @@ class _Copies:
             note = json.dumps({"shows": shown_note(state, identity)}).encode()
             self._store.swap(f"{day_folder(day.isoformat())}/_published.json", note, None)
 
-    def _ledger(self, by_day: dict[date, list[Unit]]) -> None:
-        """Rows of the ledger as they would have been recorded on those days."""
+    def _ledger(self, by_day: dict[date, list[Unit]], moment: datetime | None = None) -> None:
+        """Rows of the ledger as they would have been recorded on those days, or at that moment."""
         aside = FolderStore(self._store.root / ".ledger")
         ledger.record(
             aside, [(self._manifest("bronze", unit), None) for units in by_day.values() for unit in units]
         )
         moments = pl.DataFrame(
             [
-                (str(unit), datetime(day.year, day.month, day.day, 13, tzinfo=UTC))
+                (str(unit), moment or datetime(day.year, day.month, day.day, 13, tzinfo=UTC))
                 for day, units in by_day.items()
                 for unit in units
             ],
@@ -285,6 +310,7 @@ class _Copies:
         for rows in recorded.iter_slices(_LEDGER_ROWS_A_FILE):
             append_rows(self._store, "ledger", rows)
         append_rows(self._store, "unit_days", read_table(aside, "unit_days").collect())
+        ledger.forget_answers()
         shutil.rmtree(aside.root)
 
     def _manifest(self, layer: Any, unit: Unit) -> Manifest:

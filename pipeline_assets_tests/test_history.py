@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 import polars as pl
 import pytest
@@ -63,6 +64,29 @@ def test_ten_years_behind_cost_a_run_no_more_than_ten_days(
     tmp_path: Path, short: list[tuple[Cost, Cost]]
 ) -> None:
     check_flat(costs(History(tmp_path, days=3650, batches=10_000)), short)
+
+
+@pytest.mark.long
+def test_the_three_thousandth_batch_of_a_day_costs_no_more_than_the_tenth(tmp_path: Path) -> None:
+    def runs() -> list[Cost]:
+        found = []
+        for _ in range(10):
+            # The sensor's looks are its own: they read what was recorded within the last hour, and here that
+            # is everything.
+            history.look()
+            history.land_batch(history.last)
+            found.append(history.run())
+        return found
+
+    history = History(tmp_path, days=10, batches=10)
+    history.make_busy(0)
+    before = runs()
+    history.make_busy(3000)
+    after = runs()
+    # Medians: one run in sixty merges the small files of the ledger.
+    for name in ("requests", "reads", "bytes", "rows"):
+        later, sooner = (median(getattr(cost, name) for cost in costs) for costs in (after, before))
+        assert later <= MORE * sooner, name
 
 
 def test_an_old_file_that_grows_is_seen_though_its_record_is_older_than_the_look_back(tmp_path: Path) -> None:

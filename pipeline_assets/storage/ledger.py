@@ -7,7 +7,8 @@ appended; of a unit, those of its highest generation that were recorded last hol
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import polars as pl
@@ -23,13 +24,26 @@ from pipeline_assets.storage.tables import (
     open_table,
     read_table,
     still_holds,
+    table_id,
 )
 from pipeline_assets.storage.units import Unit
 
-# The last answers of `known_files`, to the day asked for, and how to tell whether they still hold.
-_known: dict[date | None, tuple[TableMark, dict[str, tuple[str, str]]]] = {}
+# The last answers of `known_files` by the day asked for.
+_known: dict[date | None, _Answer] = {}
 _KEPT_ANSWERS: Final = 2
+# Rows may be recorded by several machines, and become visible in another order than that of their times.
+_CLOCKS_DIFFER: Final = timedelta(hours=1)
 _COUNTS = ("bytes", "lines", "parsed", "continuation", "rejected", "blank", "comment")
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What was known, from which rows of which table, and how to tell whether it still holds."""
+
+    mark: TableMark
+    table: str
+    rows: pl.DataFrame
+    known: dict[str, tuple[str, str]]
 
 
 def record(store: Store, manifests: Iterable[tuple[Manifest, str | None]]) -> None:
@@ -62,32 +76,40 @@ def latest(store: Store) -> pl.DataFrame:
 def known_files(store: Store, *, since: date | None = None) -> dict[str, tuple[str, str]]:
     """Landed paths that were read, with the unit and the etag of the version read.
 
-    With `since`, only those recorded on that day or later. The answer is kept until the table changes: the
-    sensor asks twice a second.
+    With `since`, only those recorded on that day or later. The answer is kept until the table changes, and
+    then only what has been recorded lately is read: the sensor asks twice a second.
     """
     answer = _known.get(since)
-    if answer and still_holds(store, "ledger", answer[0]):
-        return answer[1]
+    if answer and still_holds(store, "ledger", answer.mark):
+        return answer.known
     handle = open_table(store, "ledger")
-    table = read_table(store, "ledger", handle)
+    # Files of the table are chosen by the bounds of this column, so older rows are not read.
+    recorded = pl.col("recorded_at")
+    rows = read_table(store, "ledger", handle).filter(pl.col("path").is_not_null())
     if since is not None:
-        # Files of the table are chosen by the bounds of this column, so older rows are not read.
-        table = table.filter(
-            pl.col("recorded_at") >= datetime(since.year, since.month, since.day, tzinfo=UTC)
-        )
-    rows = (
-        table.filter(pl.col("path").is_not_null())
+        rows = rows.filter(recorded >= datetime(since.year, since.month, since.day, tzinfo=UTC))
+    before = []
+    if answer and answer.table == table_id(handle) and (newest := answer.rows["recorded_at"].max()):
+        assert isinstance(newest, datetime)
+        rows = rows.filter(recorded >= newest - _CLOCKS_DIFFER)
+        before = [answer.rows]
+    fresh = rows.select("path", "unit", "etag", "generation", "recorded_at").collect()
+    latest = (
+        pl.concat([*before, fresh])
         .sort("generation", "recorded_at")
         .unique("path", keep="last", maintain_order=True)
-        .select("path", "unit", "etag")
-        .collect()
     )
-    known = {path: (unit, etag) for path, unit, etag in rows.iter_rows()}
+    known = {path: (unit, etag) for path, unit, etag in latest.select("path", "unit", "etag").iter_rows()}
     _known.pop(since, None)
     while len(_known) >= _KEPT_ANSWERS:
         _known.pop(next(iter(_known)))
-    _known[since] = (mark(store, "ledger", handle), known)
+    _known[since] = _Answer(mark(store, "ledger", handle), table_id(handle), latest, known)
     return known
+
+
+def forget_answers() -> None:
+    """Ask anew, as a new process does: for whoever writes rows as of long ago."""
+    _known.clear()
 
 
 def fold(store: Store, *, dry_run: bool = False) -> int:

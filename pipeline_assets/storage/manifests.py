@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import secrets
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -21,6 +22,9 @@ Layer = Literal["bronze", "silver", "gold"]
 FileStatus = Literal["counted", "duplicate", "superseded", "forgotten"]
 LAYER_NAMES: Final[tuple[Layer, ...]] = get_args(Layer)
 MANIFEST_NAME: Final = "_manifest.json"
+# A state names all deliveries of its day, and is read and written for each. From this size on, as with a
+# hundred of them, it is compressed, to a fifth: most of what is left are their digests.
+_LARGE_STATE_BYTES: Final = 8 << 10
 
 
 @dataclass(frozen=True)
@@ -222,12 +226,23 @@ def read_day(store: Store, day: str, kernel: str) -> Stored[DayState]:
     found = store.read(f"{day_folder(day)}/{MANIFEST_NAME}")
     if found is None:
         return Stored(DayState(day, kernel), None)
-    return Stored(DayState(**_common(json.loads(found.data))), found.etag)
+    return Stored(DayState(**_common(manifest_fields(found.data))), found.etag)
 
 
 def swap_day(store: Store, state: DayState, expected: str | None) -> None:
     """Put a day's state in place of version `expected`; raises `SwapConflictError` if it has changed."""
-    store.swap(f"{day_folder(state.day)}/{MANIFEST_NAME}", _to_json(asdict(state)), expected)
+    data = _to_json(asdict(state))
+    if len(data) > _LARGE_STATE_BYTES:
+        data = lzma.compress(data)
+    store.swap(f"{day_folder(state.day)}/{MANIFEST_NAME}", data, expected)
+
+
+def manifest_fields(data: bytes) -> dict[str, Any]:
+    """What a manifest says, as it is stored. Raises `ValueError` where it is none."""
+    try:
+        return dict(json.loads(data if data.startswith(b"{") else lzma.decompress(data)))
+    except lzma.LZMAError as error:
+        raise ValueError(str(error)) from error
 
 
 def counted_files(manifest: Manifest, bronze: Manifest) -> list[FileRecord]:

@@ -11,14 +11,13 @@ it still needs the parts that this one has dropped.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.maintenance.report import Report
-from pipeline_assets.storage.manifests import LAYER_NAMES, MANIFEST_NAME, attempt_stamp
+from pipeline_assets.storage.manifests import LAYER_NAMES, MANIFEST_NAME, attempt_stamp, manifest_fields
 from pipeline_assets.storage.store import Entry, Store
 from pipeline_assets.storage.units import LANES
 
@@ -100,7 +99,7 @@ def _named(store: Store, manifests: Iterable[str], cutoff: float) -> set[str] | 
         if now is None or now.modified >= cutoff:
             return None
         try:
-            fields = json.loads(found.data)
+            fields = manifest_fields(found.data)
         except ValueError:
             return None
         parts = [*fields.get("parts", ()), *fields.get("closed_parts", ())]

@@ -1,0 +1,238 @@
+"""A run launcher that keeps a process ready, so that a run need not wait while Dagster is imported.
+
+What belongs here: the launcher, named in `dagster.yaml`, and what a ready process does. What does not: what a
+run does; it is executed by Dagster's own `dagster api execute_run`.
+
+The process is started beforehand and not forked: Polars starts threads when it is imported, and threads don't
+survive a fork. It executes one run and ends, as any other process of a run does.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any, Final
+
+from dagster import DagsterRun, DefaultRunLauncher
+from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
+from dagster._grpc.types import ExecuteRunArgs
+from dagster_shared.serdes import serialize_value
+
+from pipeline_assets.settings import project_root
+
+if TYPE_CHECKING:
+    from dagster._core.origin import JobPythonOrigin
+
+# On runs of such a process: which one, as host:pid.
+WARM_TAG: Final = "pipeline/warm-process"
+_MODULE: Final = "pipeline_assets.warm_runs"
+_READY: Final = b"ready\n"
+
+
+@dataclass
+class _Spare:
+    """A process that waits for a run, and what it was started with: the code's state and the job's origin."""
+
+    process: subprocess.Popen[bytes]
+    code: str
+    location: str
+
+    def is_ready(self) -> bool:
+        """Whether it has imported everything and still waits."""
+        assert self.process.stdout is not None
+        if self.process.poll() is not None:
+            return False
+        readable, _, _ = select.select([self.process.stdout], [], [], 0)
+        return bool(readable) and os.read(self.process.stdout.fileno(), len(_READY)) == _READY
+
+    def execute(self, arguments: str) -> None:
+        """Hand a run over. Raises `OSError` where the process has gone."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(arguments.encode() + b"\n")
+        self.process.stdin.close()
+
+    def drop(self) -> None:
+        """End it unused."""
+        self.process.kill()
+        self.process.wait()
+
+
+class WarmRunLauncher(DefaultRunLauncher):
+    """Dagster's own launcher, with a process kept ready for the next run.
+
+    Where none is ready, as for the first run, for the second of two at once, and after a change to the code
+    or to `.env`, the run is launched as ever. One is got ready whenever a run has ended.
+    """
+
+    def __init__(self, inst_data: Any = None) -> None:
+        super().__init__(inst_data)
+        self._spare: _Spare | None = None
+        self._changing = Lock()
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Hand the run to the process that is ready, else launch it as ever."""
+        run = context.dagster_run
+        origin = run.job_code_origin
+        if origin is None or not self._hand_over(run, origin):
+            super().launch_run(context)
+        if origin is not None:
+            Thread(target=self._get_ready, args=(run.run_id, origin), daemon=True).start()
+
+    def terminate(self, run_id: str) -> bool:
+        """Interrupt the run's process; runs launched as ever are terminated as ever."""
+        run = self._instance.get_run_by_id(run_id)
+        process = _process_of(run) if run is not None else None
+        if run is None or run.is_finished or process is None:
+            return bool(super().terminate(run_id))  # type: ignore[no-untyped-call]
+        self._instance.report_run_canceling(run)
+        os.kill(process, signal.SIGINT)
+        return True
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """So that run monitoring sees a process that has died."""
+        return True
+
+    def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
+        """Whether the run's process is alive. Of runs launched as ever their code server knows."""
+        host, _, _ = run.tags.get(WARM_TAG, "").rpartition(":")
+        if host != socket.gethostname() or _process_of(run) is not None:
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        return CheckRunHealthResult(WorkerStatus.FAILED, "the process of this run is gone")
+
+    def dispose(self) -> None:
+        """End the process that waits."""
+        with self._changing:
+            if self._spare is not None:
+                self._spare.drop()
+                self._spare = None
+        super().dispose()
+
+    def _hand_over(self, run: DagsterRun, origin: JobPythonOrigin) -> bool:
+        with self._changing:
+            spare = self._spare
+            if spare is None:
+                return False
+            if spare.code != _state_of_code() or spare.location != _location(origin):
+                spare.drop()
+                self._spare = None
+                return False
+            if not spare.is_ready():
+                return False
+            self._spare = None
+        tag = f"{socket.gethostname()}:{spare.process.pid}"
+        self._instance.add_run_tags(run.run_id, {WARM_TAG: tag})
+        try:
+            spare.execute(serialize_value(ExecuteRunArgs(origin, run.run_id, self._instance.get_ref())))
+        except OSError:
+            spare.drop()
+            self._instance.add_run_tags(run.run_id, {WARM_TAG: ""})
+            return False
+        self._run_ids.add(run.run_id)
+        Thread(target=self._see_it_end, args=(spare, run.run_id), daemon=True).start()
+        return True
+
+    def _see_it_end(self, spare: _Spare, run_id: str) -> None:
+        """Take note of the process's end, and of the run's where it could not say so itself."""
+        spare.process.wait()
+        run = self._instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            self._instance.report_run_failed(run, "the process of this run has died")
+
+    def _get_ready(self, run_id: str, origin: JobPythonOrigin) -> None:
+        """Get a process ready once this run has ended: until then it would take the processor from it."""
+        while (run := self._instance.get_run_by_id(run_id)) is not None and not run.is_finished:
+            time.sleep(_PAUSE_S)
+        with self._changing:
+            if self._spare is None or self._spare.process.poll() is not None:
+                self._spare = _started(origin)
+
+
+# How often the end of a run is asked for.
+_PAUSE_S: Final = 0.5
+
+
+def _started(origin: JobPythonOrigin) -> _Spare:
+    code = _state_of_code()
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", _MODULE, serialize_value(origin)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    return _Spare(process, code, _location(origin))
+
+
+def _location(origin: JobPythonOrigin) -> str:
+    return serialize_value(origin.repository_origin)
+
+
+def _state_of_code() -> str:
+    """What the modules and `.env` look like; a ready process knows nothing of a change to them."""
+    package = Path(__file__).parent
+    files = [*sorted(package.rglob("*.py")), project_root() / ".env", Path.cwd() / ".env"]
+    seen = []
+    for file in files:
+        with suppress(OSError):
+            found = file.stat()
+            seen.append(f"{file} {found.st_size} {found.st_mtime_ns}")
+    return "\n".join(seen)
+
+
+def _process_of(run: DagsterRun) -> int | None:
+    """The living process that was handed this run on this machine."""
+    host, _, number = run.tags.get(WARM_TAG, "").rpartition(":")
+    if host != socket.gethostname():
+        return None
+    shown = subprocess.run(  # noqa: S603
+        ["ps", "-o", "command=", "-p", number],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return int(number) if f"-m {_MODULE} " in shown.stdout else None
+
+
+def main(origin_text: str) -> None:
+    """Get ready for runs of a code location, then execute the one that comes, if one does."""
+    from dagster._cli.api import execute_run_command
+    from dagster._core.origin import JobPythonOrigin
+    from dagster._utils.hosted_user_process import recon_job_from_origin
+    from dagster._utils.interrupts import setup_interrupt_handlers
+    from dagster_shared.serdes import deserialize_value
+
+    setup_interrupt_handlers()
+    recon_job_from_origin(deserialize_value(origin_text, JobPythonOrigin)).get_definition()
+    _use_once()
+    # What the run itself prints goes where the launcher's does.
+    ready = os.dup(1)
+    os.dup2(2, 1)
+    os.write(ready, _READY)
+    os.close(ready)
+    arguments = ""
+    with suppress(KeyboardInterrupt):  # whoever keeps it ready is being ended, and it with them
+        arguments = sys.stdin.readline()
+    if arguments.strip():
+        execute_run_command.main([arguments.strip()], standalone_mode=False)
+
+
+def _use_once() -> None:
+    """Load what is otherwise loaded by the first delivery of a process."""
+    import deltalake  # noqa: F401
+    import polars as pl
+
+    from pipeline_assets.kernel.user_agents import look_up
+
+    look_up(pl.Series(["curl/8.0"]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,139 @@
+"""Runs in a process that was ready before them: what they do, how they are ended, and what happens without one.
+
+What belongs here: the launcher of `warm_runs` in Dagster's own daemon. What does not: how fast it is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pipeline_assets.home import DAGSTER_YAML
+from pipeline_assets.warm_runs import WARM_TAG
+from pipeline_assets_tests.end_to_end.lines import access_lines
+from pipeline_assets_tests.end_to_end.services import Run, Service, group_members, wait_for
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux shows them"),
+]
+
+DAYS = [datetime.now(UTC).date() - timedelta(days=back) for back in (3, 2)]
+LAUNCHER = """
+run_launcher:
+  module: pipeline_assets.warm_runs
+  class: WarmRunLauncher
+"""
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    made = Service(tmp_path_factory.mktemp("service"))
+    made.home.mkdir()
+    (made.home / "dagster.yaml").write_text(DAGSTER_YAML + LAUNCHER)
+    with made.running() as running:
+        yield running
+
+
+def waiting(service: Service) -> list[int]:
+    """Processes that are being got ready, or wait, or execute a run."""
+    return [
+        pid for pid, line in group_members(service.group).items() if "-m pipeline_assets.warm_runs " in line
+    ]
+
+
+def land(service: Service, name: str, lines: int = 50) -> None:
+    service.world.land(f"logs/incremental/{name}.log", access_lines(DAYS, lines, seed=name))
+
+
+def first_new_run(service: Service, before: list[Run]) -> Run:
+    old = {run.run_id for run in before}
+
+    def asked() -> Run | None:
+        return next(
+            (run for run in service.runs() if run.run_id not in old and run.status == "STARTED"), None
+        )
+
+    return wait_for("a run to start", asked)
+
+
+def process_of(run: Run) -> int:
+    return int(run.tags[WARM_TAG].rpartition(":")[2])
+
+
+def ready(service: Service) -> int:
+    """The process that waits, once it has imported everything; one run is done if there was none before."""
+    if not waiting(service):
+        before = service.runs()
+        land(service, f"first-{len(before)}")
+        service.settled_runs(before)
+    # The process of a run outlives its last event.
+    (pid,) = wait_for("one process to be there", lambda: pids if len(pids := waiting(service)) == 1 else None)
+    seen: list[int] = []
+
+    def has_come_to_rest() -> bool:
+        # Importing takes more than a second of processor time, and waiting takes none.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        seen.append(int(fields[11]) + int(fields[12]))
+        return seen[-1] > os.sysconf("SC_CLK_TCK") and seen[-8:] == [seen[-1]] * 8
+
+    wait_for("it to have imported everything", has_come_to_rest)
+    return pid
+
+
+def test_a_run_is_done_in_the_process_that_was_ready_and_the_next_one_gets_ready(service: Service) -> None:
+    pid = ready(service)
+    before = service.runs()
+    land(service, "second")
+    service.wait_for_the_truth()
+    (run,) = service.settled_runs(before)
+    assert (run.status, process_of(run)) == ("SUCCESS", pid)
+    wait_for("another one to get ready", lambda: waiting(service) not in ([], [pid]))
+
+
+def test_a_run_is_terminated_from_the_ui(service: Service) -> None:
+    ready(service)
+    before = service.runs()
+    land(service, "long", 400_000)
+    run = first_new_run(service, before)
+    assert process_of(run)
+    answer = service.ask("mutation($id: String!) {terminateRun(runId: $id) {__typename}}", id=run.run_id)[
+        "terminateRun"
+    ]
+    assert answer["__typename"] == "TerminateRunSuccess"
+
+    def ended() -> str | None:
+        status = next(one.status for one in service.runs() if one.run_id == run.run_id)
+        return status if status not in ("STARTED", "CANCELING") else None
+
+    assert wait_for("the run to end", ended) == "CANCELED"
+    service.wait_for_the_truth()
+
+
+def test_without_a_process_that_is_ready_a_run_is_launched_as_ever(service: Service) -> None:
+    os.kill(ready(service), signal.SIGKILL)
+    before = service.runs()
+    land(service, "after-a-kill")
+    service.wait_for_the_truth()
+    (run,) = service.settled_runs(before)
+    assert run.status == "SUCCESS" and not run.tags.get(WARM_TAG)
+
+
+def test_a_run_whose_process_is_killed_fails_and_is_made_good(service: Service) -> None:
+    ready(service)
+    before = service.runs()
+    land(service, "killed", 400_000)
+    os.kill(process_of(first_new_run(service, before)), signal.SIGKILL)
+    service.wait_for_the_truth()
+    states = [run.status for run in service.settled_runs(before)]
+    assert states[-1] == "FAILURE" and states[0] == "SUCCESS"
+
+
+def test_nothing_is_left_as_a_zombie(service: Service) -> None:
+    ready(service)
+    assert len(waiting(service)) == 1

@@ -261,17 +261,21 @@ def _merge(
     for view, live in contributions:
         if not live:
             continue
+        # Part by part: rows of one part are merged already, those of two may have equal keys.
         rows = {
-            name: scan_live(
-                context.store, "gold", view.unit, view.gold.parts_of(name), live, LAYERS["gold"][name]
-            )
-            .filter(pl.col("event_date") == day)
-            .collect()
+            name: [
+                scan_live(context.store, "gold", view.unit, [part], live, LAYERS["gold"][name])
+                .filter(pl.col("event_date") == day)
+                .collect()
+                for part in view.gold.parts_of(name)
+            ]
             for name in ROLLUPS
         }
-        _prove_contribution(view, day, live, rows)
-        for name, frame in rows.items():
-            parts[name].append(frame)
+        _prove_contribution(
+            view, day, live, {name: pl.concat(found) for name, found in rows.items() if found}
+        )
+        for name, found in rows.items():
+            parts[name].extend(found)
     return {name: rollup.merge_day(parts[name]) for name, rollup in ROLLUPS.items()}
 
 

@@ -6,7 +6,7 @@ What belongs here: which parts must be rolled up, and the commit. What does not:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Final
 
@@ -20,6 +20,9 @@ from pipeline_assets.storage.manifests import FileRecord, Manifest
 from pipeline_assets.storage.parts import PartWriter, part_paths, scan_table
 from pipeline_assets.storage.quarantine import InvalidRowsError
 from pipeline_assets.storage.units import Unit
+
+# What one rollup may gather before it is written: that of some 150 MB of log, or more.
+_GATHERED_BYTES: Final = 32 << 20
 
 _LINES_SCHEMA: Final = {
     "source_file": pl.String(),
@@ -37,21 +40,35 @@ def refresh_gold(context: Context, unit: Unit, *, reuse: bool) -> Manifest | Non
 
 
 def _roll_up(context: Context, unit: Unit, silver: Attempt, writer: PartWriter) -> None:
-    # Part by part, so that memory is bounded by a part and by what it rolls up to, not by the delivery.
-    rolled: dict[str, list[pl.LazyFrame]] = {name: [] for name in ROLLUPS}
+    # Part by part, and what has gathered is written from time to time, so that memory is bounded by parts and
+    # not by the delivery. Rows of equal keys in two parts of gold are merged with the day.
+    gathered: dict[str, list[pl.DataFrame]] = {}
     for part in silver.parts:
         paths = part_paths("silver", unit, [part])
         rows = scan_table(context.store, paths, SILVER[part.table].schema, f"silver/{unit}")
-        for name, frame in roll_up_part(part.table, rows).items():
-            rolled[name].append(frame.lazy())
+        _gather(gathered, roll_up_part(part.table, rows), writer, _GATHERED_BYTES)
     rest = _lines_without_a_row(silver.files)
     if rest.height:
-        for name, frame in roll_up_part("lines", rest.lazy()).items():
-            rolled[name].append(frame.lazy())
-    for name, frames in rolled.items():
-        if frames:
-            writer.write(name, ROLLUPS[name].merge_files(frames) if len(frames) > 1 else frames[0])
+        _gather(gathered, roll_up_part("lines", rest.lazy()), writer, _GATHERED_BYTES)
+    _gather(gathered, {name: ROLLUPS[name].table.empty() for name in gathered}, writer, 0)
     _prove_rows(context, unit, silver, writer)
+
+
+def _gather(
+    gathered: dict[str, list[pl.DataFrame]],
+    rolled: Mapping[str, pl.DataFrame],
+    writer: PartWriter,
+    limit: int,
+) -> None:
+    """Add rollups to those that have gathered, and write those that have come to more than `limit` bytes."""
+    for name, frame in rolled.items():
+        frames = gathered.setdefault(name, [])
+        if frame.height:
+            frames.append(frame)
+        if frames and sum(it.estimated_size() for it in frames) > limit:
+            lazy = [it.lazy() for it in frames]
+            writer.write(name, ROLLUPS[name].merge_files(lazy) if len(lazy) > 1 else lazy[0])
+            frames.clear()
 
 
 def _lines_without_a_row(files: Iterable[FileRecord]) -> pl.DataFrame:
@@ -79,7 +96,9 @@ def _lines_without_a_row(files: Iterable[FileRecord]) -> pl.DataFrame:
 
 def _prove_rows(context: Context, unit: Unit, silver: Attempt, writer: PartWriter) -> None:
     """Every row of silver is in the gold that was written."""
-    written = {part.table: part_paths("gold", unit, [part]) for part in writer.parts}
+    written: dict[str, list[str]] = {}
+    for part in writer.parts:
+        written.setdefault(part.table, []).extend(part_paths("gold", unit, [part]))
     rows = {name: context.store.scan_parquet(paths) for name, paths in written.items()}
     for table in PROVEN:
         wanted = sum(part.rows for part in silver.parts if part.table == table)

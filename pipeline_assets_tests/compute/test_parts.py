@@ -1,0 +1,34 @@
+"""Deliveries so large that their layers come in several parts, played small."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from pipeline_assets.compute import bronze, gold
+from pipeline_assets.kernel.parse import FileReader
+from pipeline_assets.storage.encoding import Encoder
+from pipeline_assets.storage.manifests import read_manifest
+from pipeline_assets_tests.compute.three_deliveries import FIRST
+from pipeline_assets_tests.test_promises import check_serving, some_lines
+from pipeline_assets_tests.world import World
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_a_delivery_in_many_parts_is_served_as_in_one(
+    files: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bronze, "FileReader", partial(FileReader, chunk_bytes=1_000))
+    monkeypatch.setattr(Encoder, "is_full", property(lambda self: True))
+    monkeypatch.setattr(gold, "_GATHERED_BYTES", 0)
+    world = World(tmp_path / "storage", look_back_days=100_000)
+    generator = random.Random(11)
+    for file in range(files):
+        world.land(f"logs/2024-01-15/{file}.log", some_lines(120, generator))
+    world.catch_up()
+    parts = read_manifest(world.context.store, "gold", FIRST).value.parts_of("visits")
+    assert len(parts) > files
+    check_serving(world)

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 from dagster_shared.utils.warnings import BetaWarning
 
+from pipeline_assets.assets.evaluation import evaluation_asset
 from pipeline_assets.assets.freshness import with_freshness
 from pipeline_assets.assets.layers import bronze_assets, gold_assets, landing_spec, silver_assets
 from pipeline_assets.assets.publish import publish_asset
@@ -60,7 +61,11 @@ def _build(
         "daily": daily,
         "incremental": incremental_partitions(),
     }
-    assets: list[dg.AssetsDefinition | dg.AssetSpec] = [serving_assets(daily), report_asset(daily)]
+    assets: list[dg.AssetsDefinition | dg.AssetSpec] = [
+        serving_assets(daily),
+        report_asset(daily),
+        evaluation_asset(),
+    ]
     for lane, partitions in lanes.items():
         assets += [
             landing_spec(lane, partitions),

@@ -169,6 +169,30 @@ def bars(values: Mapping[str, int]) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md("```\n" + "\n".join(lines) + "\n```")
 
 
+def bands(hours: Sequence[Mapping[str, Any]]) -> dg.MarkdownMetadataValue:
+    """A line for each hour: what was logged (●) and what is usual (░), on one scale, and `!` outside of it.
+
+    `hours` are rows of one series of `model/traffic_scores` of a day.
+    """
+    most = max((row[name] or 0 for row in hours for name in ("observed", "upper")), default=0) or 1
+    width = max((len(f"{row['observed'] or 0:,.0f}") for row in hours), default=0)
+
+    def place(value: float) -> int:
+        return round(value / most * (_BAR_WIDTH - 1))
+
+    lines = []
+    for row in hours:
+        cells = [" "] * _BAR_WIDTH
+        if row["lower"] is not None and row["upper"] is not None:
+            first, last = place(row["lower"]), place(row["upper"])
+            cells[first : last + 1] = "░" * (last + 1 - first)
+        cells[place(row["observed"] or 0)] = "●"
+        unusual = " !" if row["is_anomaly"] else ""
+        label = f"{row['hour']:02} {row['observed'] or 0:>{width},.0f}"
+        lines.append(f"{label} {''.join(cells)}".rstrip() + unusual)
+    return dg.MetadataValue.md("```\n" + "\n".join(lines) + "\n```")
+
+
 def _with_sources(description: str, sources: Sequence[tuple[Table, str]]) -> str:
     # The UI would make a link of it.
     description = description.replace("www.", "`www.`")

@@ -16,7 +16,7 @@ from typing import Any, Final
 import dagster as dg
 import polars as pl
 
-from pipeline_assets.assets.metadata import bars, column_lineage
+from pipeline_assets.assets.metadata import bands, bars, column_lineage
 from pipeline_assets.compute.publish import Published
 from pipeline_assets.kernel.schemas import MODEL, SERVING
 from pipeline_assets.storage.store import Store
@@ -98,7 +98,7 @@ def materializations(
 
     Days that are `shown` for a table are left out.
     """
-    charts = _charts(served)
+    charts, usual = _charts(served), _bands(store, done.written.scored_days)
     for tables, days in ((SERVING, set(done.days)), (MODEL, done.written.scored_days)):
         news = {name: {day for day in days if day.isoformat() not in shown.get(name, ())} for name in tables}
         rows = {name: _rows(store, name, done, news[name]) for name in tables}
@@ -117,6 +117,8 @@ def materializations(
                     said["hits"] = done.days[day]
                 if name == EVERY_TIME:
                     said |= charts.get(day, {})
+                if name == "traffic_scores" and day in usual:
+                    said["hits_and_what_is_usual"] = usual[day]
                 yield dg.AssetMaterialization(
                     [catalogued.layer, name], partition=day.isoformat(), metadata=said
                 )
@@ -151,6 +153,24 @@ def _has_visitors_alone(rows: Mapping[str, Mapping[date, int]], day: date) -> bo
     """Whether a day holds nothing but visitors that a log in another zone writes under that date."""
     filled = [name for name, by_day in rows.items() if by_day.get(day)]
     return filled == ["visitors_daily"]
+
+
+def _bands(store: Store, days: Iterable[date]) -> dict[date, dg.MarkdownMetadataValue]:
+    """For each day the hits of all sites by hour, with what the model expected."""
+    wanted = sorted(set(days))
+    if not wanted:
+        return {}
+    rows = (
+        read_table(store, "traffic_scores")
+        .filter(pl.col("event_date").is_in(wanted), pl.col("site").is_null(), series="hits")
+        .sort("event_date", "hour")
+        .collect()
+    )
+    return {
+        day: bands(hours.to_dicts())
+        for (day,), hours in rows.partition_by("event_date", as_dict=True).items()
+        if isinstance(day, date)
+    }
 
 
 def _charts(served: pl.DataFrame) -> dict[date, dict[str, Any]]:

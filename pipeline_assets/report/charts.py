@@ -25,7 +25,7 @@ _SIZE: Final = re.compile(r'^<svg ([^>]*?)\bwidth="([\d.]+)" height="([\d.]+)"')
 
 
 def hours_chart(hours: Sequence[Row], *, width: int, height: int) -> str:
-    """Requests by hour, people and bots stacked, with the same hours a week before as a line."""
+    """Requests by hour, people and bots stacked, the hours a week before as a line, and what is usual."""
     import altair as alt
 
     rows = [
@@ -51,6 +51,17 @@ def hours_chart(hours: Sequence[Row], *, width: int, height: int) -> str:
             alt.Chart({"values": earlier})
             .mark_line(color=THIRD, strokeWidth=1.5, interpolate="monotone")
             .encode(x=_hour_axis(alt, width), y=alt.Y("requests:Q"))
+        )
+    usual = [
+        {"hour": row["hour"], "lower": row["lower"], "upper": row["upper"]}
+        for row in hours
+        if row["lower"] is not None
+    ]
+    if usual:
+        layers.append(
+            alt.Chart({"values": usual})
+            .mark_rule(color=TEXT, strokeWidth=1)
+            .encode(x=_hour_axis(alt, width), y=alt.Y("lower:Q"), y2=alt.Y2("upper:Q"))
         )
     return _svg(alt.layer(*layers), width, height)
 

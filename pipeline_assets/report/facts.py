@@ -108,6 +108,11 @@ class DayFacts:
         """Lines read, as the sum of their fates."""
         return sum(self.fates.values())
 
+    @property
+    def has_usual(self) -> bool:
+        """Whether the model says of an hour what was usual."""
+        return any(row["lower"] is not None for row in self.hours)
+
 
 def known_days(store: Store) -> list[date]:
     """Event days that serving has requests, errors or lines of, oldest first."""
@@ -263,7 +268,7 @@ def _hours(store: Store, day: date, compared: date, visits: pl.LazyFrame) -> lis
     """For each of the 24 hours: hits of people and bots, bytes, visits begun, and hits a week before."""
     traffic = read_table(store, "traffic_hourly")
     is_bot = pl.col("is_bot")
-    now, then, begun = pl.collect_all(
+    now, then, begun, usual = pl.collect_all(
         [
             traffic.filter(event_date=day)
             .group_by("hour")
@@ -277,12 +282,16 @@ def _hours(store: Store, day: date, compared: date, visits: pl.LazyFrame) -> lis
             visits.filter(~is_bot)
             .group_by(hour=pl.col("started_at").dt.hour().cast(pl.Int8))
             .agg(visits=pl.len().cast(pl.Int64)),
+            read_table(store, "traffic_scores")
+            .filter(pl.col("site").is_null(), event_date=day, series="hits")
+            .select("hour", "lower", "upper"),
         ]
     )
     hours = pl.DataFrame({"hour": range(24)}, schema={"hour": pl.Int8})
     joined = hours.join(now, on="hour", how="left").join(begun, on="hour", how="left")
     joined = joined.join(then, on="hour", how="left").sort("hour")
-    return list(joined.with_columns(pl.exclude("hour").fill_null(0)).iter_rows(named=True))
+    counted = joined.with_columns(pl.exclude("hour").fill_null(0))
+    return list(counted.join(usual, on="hour", how="left", maintain_order="left").iter_rows(named=True))
 
 
 def _sites(of: _Day) -> list[Row]:

@@ -52,7 +52,7 @@ BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 # So many zero bytes stand behind a block's own, and may be read with its last ones.
 PADDING_BYTES: Final = 32
 
-# Fewer than one in so many of a block's lines are copied out of it.
+# Fewer than one in so many of a block's lines are looked at, or copied out of it, one by one.
 _FEW: Final = 20
 
 _LINE_FEED: Final = 0x0A
@@ -415,7 +415,11 @@ def _are_blank(codes: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> n
     is_whitespace = np.zeros(256, dtype=np.bool_)
     is_whitespace[list(_WHITESPACE)] = True
     blank: npt.NDArray[np.bool_] = is_whitespace[codes[starts]]
-    if (blank & (codes[starts] != _LINE_FEED)).any():
-        # Looking at every byte costs as much as finding the lines, so only where a line begins with a blank.
-        blank = np.logical_and.reduceat(is_whitespace[codes], starts)
+    doubtful = np.flatnonzero(blank & (codes[starts] != _LINE_FEED))
+    # To look at every byte takes longer than to find the lines, so only lines that begin with a blank are.
+    if len(doubtful) * _FEW > len(starts):
+        return np.logical_and.reduceat(is_whitespace[codes], starts)
+    ends = np.append(starts[1:], len(codes))
+    for line in doubtful.tolist():
+        blank[line] = not codes[starts[line] : ends[line]].tobytes().strip(_WHITESPACE)
     return blank

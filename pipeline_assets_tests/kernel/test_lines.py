@@ -93,6 +93,13 @@ def test_blank_lines_and_comments_are_counted_and_leave_a_gap() -> None:
     assert (reader.lines, reader.blank, reader.comment) == (8, 3, 3)
 
 
+def test_few_lines_that_begin_with_a_blank_among_many() -> None:
+    content = b"a\n" * 50 + b" \t\r\n" + b"a\n" * 50 + b" b\n\n" + b"a\n" * 50 + b"  "
+    rows, reader = cut(content)
+    assert rows == expected(content, 1000)
+    assert (reader.lines, reader.blank) == (154, 3)
+
+
 def test_frames_of_a_stack_trace_are_no_comments() -> None:
     rows, reader = cut(b"#0 {main}\n#12 /a.php(3): f()\n#Fields: date\n# 0\n#")
     assert [line for _, _, line, _ in rows] == [b"#0 {main}", b"#12 /a.php(3): f()"]

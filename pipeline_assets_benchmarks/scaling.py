@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline_assets_benchmarks.corpus import make_corpus
+from pipeline_assets_benchmarks.history import History
 from pipeline_assets_benchmarks.measuring import Run, measure_module
 
 Row = tuple[str, ...]
@@ -88,6 +89,27 @@ def _days_of_a_backfill(scale: Scale) -> list[Row]:
     return rows
 
 
+def _history(scale: Scale) -> list[Row]:
+    rows: list[Row] = []
+    for days, batches in ((10, 10), (60, 70)) if scale.small else ((10, 10), (366, 1000), (3650, 10_000)):
+        history = History(scale.empty_folder(), days=days, batches=batches)
+        for what in ("look", "run"):
+            if what == "run":
+                history.land_batch(history.last)
+            cost = history.look() if what == "look" else history.run()
+            counts = (cost.requests, cost.reads, round(cost.bytes / 1000), cost.rows)
+            rows.append(
+                (
+                    f"{days:,}",
+                    f"{batches:,}",
+                    what,
+                    *(f"{count:,}" for count in counts),
+                    f"{cost.cpu_seconds:.2f}",
+                )
+            )
+    return rows
+
+
 SECTIONS: Final = (
     Section(
         "Size of a file",
@@ -103,6 +125,13 @@ SECTIONS: Final = (
         "Batch after batch of 500 lines of one event day: landed to scored, median of five batches.",
         ("batch", "CPU s"),
         _batches_of_a_day,
+    ),
+    Section(
+        "History",
+        "What the sensor's look, and the plan and run of one batch, ask of the storage with so much behind"
+        " them: calls of the store, all reads of the process with their bytes, and rows of the parts opened.",
+        ("days", "batches", "", "requests", "reads", "kB", "rows", "CPU s"),
+        _history,
     ),
     Section(
         "Files in a batch",

@@ -32,6 +32,8 @@ from pipeline_assets.settings import project_root
 if TYPE_CHECKING:
     from dagster._core.origin import JobPythonOrigin
 
+# How often the end of a run is asked for.
+_PAUSE_S: Final = 0.5
 # On runs of such a process: which one, as host:pid.
 WARM_TAG: Final = "pipeline/warm-process"
 _MODULE: Final = "pipeline_assets.warm_runs"
@@ -157,10 +159,6 @@ class WarmRunLauncher(DefaultRunLauncher):
                 self._spare = _started(origin)
 
 
-# How often the end of a run is asked for.
-_PAUSE_S: Final = 0.5
-
-
 def _started(origin: JobPythonOrigin) -> _Spare:
     code = _state_of_code()
     process = subprocess.Popen(  # noqa: S603
@@ -192,13 +190,23 @@ def _process_of(run: DagsterRun) -> int | None:
     host, _, number = run.tags.get(WARM_TAG, "").rpartition(":")
     if host != socket.gethostname():
         return None
+    return int(number) if f"-m {_MODULE} " in _command_of(number) else None
+
+
+def _command_of(process: str) -> str:
+    """The command line of a process, empty where there is none: numbers are given again."""
+    if Path("/proc/self/cmdline").exists():
+        try:
+            return Path(f"/proc/{process}/cmdline").read_text(errors="replace").replace("\0", " ")
+        except OSError:
+            return ""
     shown = subprocess.run(  # noqa: S603
-        ["ps", "-o", "command=", "-p", number],  # noqa: S607
+        ["ps", "-o", "command=", "-p", process],  # noqa: S607
         capture_output=True,
         text=True,
         check=False,
     )
-    return int(number) if f"-m {_MODULE} " in shown.stdout else None
+    return shown.stdout
 
 
 def main(origin_text: str) -> None:

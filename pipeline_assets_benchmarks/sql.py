@@ -1,7 +1,7 @@
 """The SQL of the peers that are engines: from a landed Combined log to typed Parquet, or to serving tables.
 
 What belongs here: each engine's own best way, as found by trying several of its functions and settings on the
-corpus. What does not: running them (`peers`), and what came out (`truth`).
+corpus. What does not: running them (`contestants`), and what came out (`truth`).
 
 Rows have the columns `remote_host, identity, user, timestamp (UTC), method, target, protocol, status, bytes,
 referer, user_agent`; what a log writes as `-` is null. The request line is kept in its three parts alone.

@@ -69,7 +69,7 @@ def _file_size(scale: Scale) -> list[Row]:
 
 
 def _batches_of_a_day(scale: Scale) -> list[Row]:
-    _, noted = scale.run("batches", 20 if scale.small else 200)
+    _, noted = scale.run("batches", 20 if scale.small else 100)
     return [(f"{batch:,}", f"{seconds:.2f}") for batch, seconds in noted["seconds"]]
 
 

@@ -105,8 +105,8 @@ def print_status(console: Console, state: Overview, use: StorageUse) -> None:
     grid.add_row("storage", Text(visible(state.root)))
     grid.add_row("landed", f"{state.landed_files:,} files, {state.landed_bytes / 1e6:,.1f} MB")
     for lane, facts in state.lanes.items():
-        last = f"{facts.deliveries:,} deliveries, last {facts.last_delivery}, read {_minute(facts.last_read)}"
-        grid.add_row(lane, last)
+        number = "1 delivery" if facts.deliveries == 1 else f"{facts.deliveries:,} deliveries"
+        grid.add_row(lane, f"{number}, last {facts.last_delivery}, read {_minute(facts.last_read)}")
     grid.add_row("files", ", ".join(f"{count:,} {status}" for status, count in state.files.items()) or "none")
     if state.days:
         grid.add_row("event days", f"{_days(state)}, {state.hits:,} requests")

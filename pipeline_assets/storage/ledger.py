@@ -20,11 +20,11 @@ from pipeline_assets.storage.table_care import replace_rows
 from pipeline_assets.storage.tables import (
     TableMark,
     append_rows,
+    is_continued,
     mark,
     open_table,
     read_table,
     still_holds,
-    table_id,
 )
 from pipeline_assets.storage.units import Unit
 
@@ -38,10 +38,9 @@ _COUNTS = ("bytes", "lines", "parsed", "continuation", "rejected", "blank", "com
 
 @dataclass(frozen=True)
 class _Answer:
-    """What was known, from which rows of which table, and how to tell whether it still holds."""
+    """What was known, from which rows, and how to tell whether it still holds."""
 
     mark: TableMark
-    table: str
     rows: pl.DataFrame
     known: dict[str, tuple[str, str]]
 
@@ -89,7 +88,9 @@ def known_files(store: Store, *, since: date | None = None) -> dict[str, tuple[s
     if since is not None:
         rows = rows.filter(recorded >= datetime(since.year, since.month, since.day, tzinfo=UTC))
     before = []
-    if answer and answer.table == table_id(handle) and (newest := answer.rows["recorded_at"].max()):
+    # A table that was put back from a copy knows less than it did.
+    if answer and answer.rows.height and is_continued(store, "ledger", answer.mark):
+        newest = answer.rows["recorded_at"].max()
         assert isinstance(newest, datetime)
         rows = rows.filter(recorded >= newest - _CLOCKS_DIFFER)
         before = [answer.rows]
@@ -103,7 +104,7 @@ def known_files(store: Store, *, since: date | None = None) -> dict[str, tuple[s
     _known.pop(since, None)
     while len(_known) >= _KEPT_ANSWERS:
         _known.pop(next(iter(_known)))
-    _known[since] = _Answer(mark(store, "ledger", handle), table_id(handle), latest, known)
+    _known[since] = _Answer(mark(store, "ledger", handle), latest, known)
     return known
 
 

@@ -164,14 +164,21 @@ def mark(store: Store, name: str, handle: DeltaTable) -> TableMark:
     return TableMark(address, handle.version(), commit.etag if commit else None)
 
 
-def still_holds(store: Store, name: str, made: TableMark) -> bool:
-    """Whether the table is still at that version. Asking is two small requests, opening it one a commit."""
+def is_continued(store: Store, name: str, made: TableMark) -> bool:
+    """Whether the table has that version in its past, or is at it: whatever was read then has been there.
+
+    Not so where it was deleted and made anew, or put back from a copy, and where that version's commit has
+    been cleaned away.
+    """
     if made.etag is None or made.address != store.uri(_table_path(name)):
         return False
     commit = store.stat(_commit_path(name, made.version))
-    # A table that was deleted and made anew has another object there.
-    is_same = commit is not None and commit.etag == made.etag
-    return is_same and store.stat(_commit_path(name, made.version + 1)) is None
+    return commit is not None and commit.etag == made.etag
+
+
+def still_holds(store: Store, name: str, made: TableMark) -> bool:
+    """Whether the table is still at that version. Asking is two small requests, opening it one a commit."""
+    return is_continued(store, name, made) and store.stat(_commit_path(name, made.version + 1)) is None
 
 
 def _create(store: Store, name: str) -> DeltaTable:

@@ -74,18 +74,19 @@ def _batches_of_a_day(scale: Scale) -> list[Row]:
 
 
 def _files_of_a_batch(scale: Scale) -> list[Row]:
-    rows: list[Row] = []
-    for files in (1, 10) if scale.small else (1, 10, 100, 1000):
-        _, noted = scale.run("files", files)
-        rows.append((f"{files:,}", f"{noted['seconds']:.2f}", f"{1000 * noted['seconds'] / files:,.0f}"))
-    return rows
+    return _by_number(scale, "files", (1, 10) if scale.small else (1, 10, 100, 1000))
 
 
 def _days_of_a_backfill(scale: Scale) -> list[Row]:
+    return _by_number(scale, "days", (1, 5) if scale.small else (1, 7, 30, 90))
+
+
+def _by_number(scale: Scale, what: str, numbers: tuple[int, ...]) -> list[Row]:
+    """Of each number of things: CPU seconds for all, and milliseconds for one."""
     rows: list[Row] = []
-    for days in (1, 5) if scale.small else (1, 7, 30, 90):
-        _, noted = scale.run("days", days)
-        rows.append((f"{days:,}", f"{noted['seconds']:.2f}", f"{1000 * noted['seconds'] / days:,.0f}"))
+    for number in numbers:
+        _, noted = scale.run(what, number)
+        rows.append((f"{number:,}", f"{noted['seconds']:.2f}", f"{1000 * noted['seconds'] / number:,.0f}"))
     return rows
 
 

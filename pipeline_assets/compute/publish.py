@@ -1,7 +1,7 @@
 """Days to serving and model: what people query is brought up to the units that have changed.
 
 What belongs here: which days a change touches, projecting their states, and the commits, with their retries.
-What does not: folding (`days`), projections (`kernel.projections`) or scores (`models`).
+What does not: folding (`days`), projections (`kernel.projections`) or scores (`scores`).
 
 The order makes a kill at any moment harmless. The state comes first, then the tables, then the note that
 says which state the tables show, then the ledger, and the unit's pending marker goes last.
@@ -12,28 +12,21 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.days import ClosedDayError, UnitView, fold_day, load_state, view_unit
+from pipeline_assets.compute.scores import score_days
 from pipeline_assets.kernel.projections import PROJECTIONS, State, prepared
-from pipeline_assets.kernel.schemas import KERNEL_VERSION, MODEL, SERVING, SERVING_TRAFFIC_MINUTELY
+from pipeline_assets.kernel.schemas import KERNEL_VERSION, MODEL, SERVING
 from pipeline_assets.models.clients import profile_clients
-from pipeline_assets.models.incidents import COMPARED_DAYS, explain, find_incidents
-from pipeline_assets.models.series import (
-    BASELINE_DAYS,
-    days_to_score,
-    hourly_values,
-    score_hours,
-    score_minutes,
-    sites_by_the_minute,
-)
+from pipeline_assets.models.series import hourly_values
 from pipeline_assets.storage import control, ledger
 from pipeline_assets.storage.manifests import DayState, Stored, day_folder, digest, read_day
 from pipeline_assets.storage.store import Store, SwapConflictError
@@ -43,7 +36,6 @@ from pipeline_assets.storage.tables import (
     open_for_writing,
     open_table,
     overwrite_days,
-    read_table,
     table_id,
 )
 from pipeline_assets.storage.units import Unit
@@ -163,9 +155,10 @@ def project_days(context: Context, days: Iterable[date], *, force: bool = False)
             return Projected()
         try:
             merged = _load_states(context, [states[day] for day in stale])
-            written = _write_serving(handles, stale, merged)
-            written.add(_write_model(context, handles, stale, hourly_values(merged)))
-            written.add(_write_clients(handles, stale, profile_clients(merged)))
+            written = _write(handles, stale, _served(merged))
+            scored = score_days(context, stale, hourly_values(merged))
+            written.add(_write(handles, {*scored.days, *stale}, scored.tables.items()))
+            written.scored_days |= scored.days
         except TableConflictError:
             _wait(attempt)
             continue
@@ -234,87 +227,30 @@ def _load_states(context: Context, states: Iterable[DayState]) -> State:
     return prepared({name: pl.concat([rollups[name] for rollups in loaded]) for name in loaded[0]})
 
 
-def _write_serving(handles: dict[str, DeltaTable], days: list[date], merged: State) -> Projected:
+def _served(merged: State) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The tables that days say by themselves, each by its name."""
+    for name, project in PROJECTIONS.items():
+        yield name, project(merged)
+    yield "client_profiles", profile_clients(merged)
+
+
+def _write(
+    handles: dict[str, DeltaTable], days: Collection[date], tables: Iterable[tuple[str, pl.DataFrame]]
+) -> Projected:
+    """Overwrite these days of the tables.
+
+    Each table is a commit of its own, and most of a commit is waiting for the storage, so the next rows are
+    computed meanwhile. All are waited for, also where one fails.
+    """
     written = Projected()
-    # Each table is a commit of its own, and most of a commit is waiting for the storage. All are waited for,
-    # also where one fails.
-    with ThreadPoolExecutor(_WRITERS, "serving") as pool:
+    with ThreadPoolExecutor(_WRITERS, "tables") as pool:
         commits = []
-        for name, project in PROJECTIONS.items():
-            rows = project(merged)
+        for name, rows in tables:
             commits.append(pool.submit(overwrite_days, handles[name], name, days, rows))
             written.rows[name] = _rows_by_day(rows, days)
     for commit in commits:
         commit.result()
     return written
-
-
-def _write_model(
-    context: Context, handles: dict[str, DeltaTable], changed: list[date], fresh: pl.DataFrame
-) -> Projected:
-    """Score the days that depend on the changed ones, whose hourly values are `fresh`.
-
-    The values of the other days are those that the scores of these days were made of. All is read after the
-    handles were opened, and both tables are written for every day that was scored, so another publisher's
-    change to any day that matters is a conflict.
-    """
-    store = context.store
-    candidates = days_to_score(changed)
-    first, last = min(candidates) - timedelta(days=BASELINE_DAYS), max(candidates)
-    stored = (
-        read_table(store, "traffic_scores")
-        .filter(pl.col("event_date").is_between(first, last), ~pl.col("event_date").is_in(changed))
-        .select(fresh.columns)
-        .collect()
-    )
-    values = pl.concat([stored, fresh])
-    present = candidates & set(values["event_date"].unique())
-    scores = score_hours(values, present, context.anomaly_threshold)
-    sites = sites_by_the_minute(values, present)
-    unusual = score_minutes(_minutes(store, sites), sites, context.anomaly_threshold)
-    incidents = _explained(store, find_incidents(scores, unusual, context.anomaly_threshold), scores)
-    days = present | set(changed)
-    written = Projected(present)
-    for name, rows in (("traffic_scores", scores), ("incidents", incidents)):
-        overwrite_days(handles[name], name, days, rows)
-        written.rows[name] = _rows_by_day(rows, days)
-    return written
-
-
-def _write_clients(handles: dict[str, DeltaTable], days: list[date], profiles: pl.DataFrame) -> Projected:
-    """Who the clients of these days are; no other day says anything of it."""
-    overwrite_days(handles["client_profiles"], "client_profiles", days, profiles)
-    return Projected(rows={"client_profiles": _rows_by_day(profiles, days)})
-
-
-def _minutes(store: Store, days: Iterable[date]) -> pl.DataFrame:
-    """Serving's minutes of these days and of the 28 before each; nothing is read for no days."""
-    wanted = {day - timedelta(days=back) for day in days for back in range(BASELINE_DAYS + 1)}
-    columns = ["event_date", "hour", "minute", "site", "status_class", "hits"]
-    if not wanted:
-        return SERVING_TRAFFIC_MINUTELY.empty().select(columns)
-    return (
-        read_table(store, "traffic_minutely")
-        .filter(pl.col("event_date").is_in(sorted(wanted)))
-        .select(columns)
-        .collect()
-    )
-
-
-def _explained(store: Store, incidents: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
-    """The incidents with what changed inside; serving is read only where there are any."""
-    if not incidents.height:
-        return incidents
-    days = sorted(
-        {day - timedelta(days=back) for day in incidents["event_date"] for back in range(COMPARED_DAYS + 1)}
-    )
-
-    def rows(name: str, *columns: str) -> pl.DataFrame:
-        near = read_table(store, name).filter(pl.col("event_date").is_in(days))
-        return near.select("event_date", "site", *columns).collect()
-
-    visits = rows("visits_daily", "started_at", "ended_at", "remote_host", "hits")
-    return explain(incidents, scores, visits, rows("paths_daily", "path", "hits"))
 
 
 def _rows_by_day(rows: pl.DataFrame, days: Iterable[date]) -> dict[date, int]:

@@ -5,6 +5,7 @@ What belongs here: what is shown. What does not: scores and profiles themselves 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,12 @@ def test_the_tables_to_judge_the_models_by(tmp_path: Path, monkeypatch: pytest.M
         job = build_defs().resolve_implicit_global_asset_job_def()
         result = job.execute_in_process(instance=instance, asset_selection=[KEY])
         (event,) = result.asset_materializations_for_node("evaluation__model")
-    series = {row.data["series"]: row.data for row in event.metadata["series"].value.records}  # type: ignore[union-attr]
+    series = {row["series"]: row for row in rows(event, "series")}
     assert series["hits"]["hours"] > 0
-    clients = event.metadata["clients"].value.records  # type: ignore[union-attr]
-    assert sum(int(str(row.data["hits"])) for row in clients) == 900
+    assert sum(row["hits"] for row in rows(event, "clients")) == 900
+
+
+def rows(event: dg.AssetMaterialization, name: str) -> list[Mapping[str, Any]]:
+    table = event.metadata[name]
+    assert isinstance(table, dg.TableMetadataValue)
+    return [record.data for record in table.records]

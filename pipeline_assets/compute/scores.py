@@ -1,0 +1,89 @@
+"""What the traffic of some days makes unusual: the models are given what they need of serving.
+
+What belongs here: which days are scored, and what is read for it. What does not: the scores themselves
+(`models`), and writing them (`publish`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import polars as pl
+
+from pipeline_assets.compute.context import Context
+from pipeline_assets.kernel.schemas import SERVING_TRAFFIC_MINUTELY
+from pipeline_assets.models.incidents import COMPARED_DAYS, explain, find_incidents
+from pipeline_assets.models.series import (
+    BASELINE_DAYS,
+    days_to_score,
+    score_hours,
+    score_minutes,
+    sites_by_the_minute,
+)
+from pipeline_assets.storage.store import Store
+from pipeline_assets.storage.tables import read_table
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The days that were scored, and their rows of `traffic_scores` and `incidents`."""
+
+    days: set[date]
+    tables: dict[str, pl.DataFrame]
+
+
+def score_days(context: Context, changed: Collection[date], fresh: pl.DataFrame) -> Scored:
+    """Score the days that depend on the changed ones, whose hourly values are `fresh` and in serving already.
+
+    The values of the other days are those that the scores of these days were made of. Whoever writes the
+    scores must have opened its handles before this reads, and must write both tables for every day that was
+    scored: then another publisher's change to any day that matters is a conflict.
+    """
+    store, threshold = context.store, context.anomaly_threshold
+    candidates = days_to_score(changed)
+    first, last = min(candidates) - timedelta(days=BASELINE_DAYS), max(candidates)
+    stored = (
+        read_table(store, "traffic_scores")
+        .filter(pl.col("event_date").is_between(first, last), ~pl.col("event_date").is_in(list(changed)))
+        .select(fresh.columns)
+        .collect()
+    )
+    values = pl.concat([stored, fresh])
+    present = candidates & set(values["event_date"].unique())
+    scores = score_hours(values, present, threshold)
+    sites = sites_by_the_minute(values, present)
+    unusual = score_minutes(_minutes(store, sites), sites, threshold)
+    incidents = _explained(store, find_incidents(scores, unusual, threshold), scores)
+    return Scored(present, {"traffic_scores": scores, "incidents": incidents})
+
+
+def _minutes(store: Store, days: Iterable[date]) -> pl.DataFrame:
+    """Serving's minutes of these days and of the 28 before each; nothing is read for no days."""
+    wanted = {day - timedelta(days=back) for day in days for back in range(BASELINE_DAYS + 1)}
+    columns = ["event_date", "hour", "minute", "site", "status_class", "hits"]
+    if not wanted:
+        return SERVING_TRAFFIC_MINUTELY.empty().select(columns)
+    return (
+        read_table(store, "traffic_minutely")
+        .filter(pl.col("event_date").is_in(sorted(wanted)))
+        .select(columns)
+        .collect()
+    )
+
+
+def _explained(store: Store, incidents: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
+    """The incidents with what changed inside; serving is read only where there are any."""
+    if not incidents.height:
+        return incidents
+    days = sorted(
+        {day - timedelta(days=back) for day in incidents["event_date"] for back in range(COMPARED_DAYS + 1)}
+    )
+
+    def rows(name: str, *columns: str) -> pl.DataFrame:
+        near = read_table(store, name).filter(pl.col("event_date").is_in(days))
+        return near.select("event_date", "site", *columns).collect()
+
+    visits = rows("visits_daily", "started_at", "ended_at", "remote_host", "hits")
+    return explain(incidents, scores, visits, rows("paths_daily", "path", "hits"))

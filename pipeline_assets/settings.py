@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline_assets import azure_access, expected
+from pipeline_assets import azure_access, muting
 from pipeline_assets.azure_access import AzureAccess
 from pipeline_assets.env_file import read_env_file
 
@@ -255,7 +255,7 @@ class Settings(BaseSettings):
     @field_validator("known_windows")
     @classmethod
     def _windows(cls, value: str) -> str:
-        expected.windows_of(value)
+        muting.windows_of(value)
         return value
 
     @field_validator("expect_daily_by")
@@ -337,9 +337,9 @@ class Settings(BaseSettings):
 
     def expects(self, site: str | None, series: str, start: datetime, end: datetime) -> bool:
         """Whether an incident of this series from start to end is muted, or in a window that is known."""
-        if expected.is_muted(expected.muted_of(self.muted), site, series):
+        if muting.is_muted(muting.muted_of(self.muted), site, series):
             return True
-        windows = expected.windows_of(self.known_windows)
+        windows = muting.windows_of(self.known_windows)
         return any(window.covers(site, start, end) for window in windows)
 
     @cached_property

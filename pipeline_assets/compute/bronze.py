@@ -15,7 +15,8 @@ from typing import Final
 
 from pipeline_assets.compute.context import Context
 from pipeline_assets.kernel.clean import count_written_days
-from pipeline_assets.kernel.parse import FileFacts, FileReader, ParsedChunk
+from pipeline_assets.kernel.file_facts import FileFacts
+from pipeline_assets.kernel.parse import FileReader, ParsedChunk
 from pipeline_assets.kernel.schemas import KERNEL_VERSION
 from pipeline_assets.storage import control
 from pipeline_assets.storage.duplicates import settle

@@ -8,10 +8,9 @@ What a file yields does not depend on where its chunks are cut.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time
 from itertools import chain
 from typing import Any, Final
@@ -24,9 +23,10 @@ from pipeline_assets.kernel.decompress import ByteSource, open_decompressed
 from pipeline_assets.kernel.definitions import Definition
 from pipeline_assets.kernel.detection import SAMPLE_LINES, Sample, sample_of
 from pipeline_assets.kernel.error_lines import with_whole_context
+from pipeline_assets.kernel.file_facts import FileFacts
 from pipeline_assets.kernel.formats import ACCESS_WITHOUT_TIME, SHORT_FORMATS, RejectReason, site_from_name
+from pipeline_assets.kernel.heads import content_head, line_head
 from pipeline_assets.kernel.lines import (
-    BYTE_ORDER_MARK,
     CHUNK_BYTES,
     LINES_SCHEMA,
     MAX_LINE_BYTES,
@@ -35,12 +35,9 @@ from pipeline_assets.kernel.lines import (
 )
 from pipeline_assets.kernel.readers import Formats, read_texts
 from pipeline_assets.kernel.schemas import BRONZE_ERRORS, BRONZE_REJECTED, BRONZE_REQUESTS
+from pipeline_assets.kernel.texts import with_text
 
-# Heads of these two kinds are never equal, whatever the digests.
-_LINE_HEAD: Final = "line-"
-_CONTENT_HEAD: Final = "content-"
 _DEFAULT_SITE: Final = "default"
-_BYTE_ORDER_MARK: Final = BYTE_ORDER_MARK.decode()
 # What is read by expressions is read a chunk at a time, what is read quickly by smaller blocks, whose arrays
 # fit into the processor's cache. The lines that those leave over wait for some chunks, because every format
 # is tried on them: that takes 30 ms, however few they are.
@@ -49,8 +46,6 @@ _CHUNKS_AT_ONCE: Final = 4
 # What a row takes beside its text.
 _ROW_BYTES: Final = 200
 _NO_ROWS: Final = (BRONZE_REQUESTS.empty(), BRONZE_ERRORS.empty(), BRONZE_REJECTED.empty())
-# Python decodes what Polars refuses, much more slowly, so only the runs of this many lines that need it.
-_TEXT_ROWS: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -110,38 +105,6 @@ class ParsedChunk:
                 yield name, rows, min(int(rows.estimated_size()), viewed)
 
 
-@dataclass
-class FileFacts:
-    """What is known of a file once it has been read.
-
-    Always: lines = parsed + continuation + rejected + blank + comment, and parsed = requests + errors.
-    `event_days` and `error_days` count request and error rows by UTC day. `head` is a digest of the first
-    complete line that is neither blank nor a comment (`line-…`), or of everything where there is none
-    (`content-…`). `formats` counts rows by format; `confidence` is the share of the sampled lines that are in
-    a format we know, 0 to 1 (1 where there is none to sample); in an `unknown_format` file no line is.
-    """
-
-    bytes: int = 0
-    sha256: str = ""
-    lines: int = 0
-    parsed: int = 0
-    requests: int = 0
-    errors: int = 0
-    continuation: int = 0
-    rejected: int = 0
-    blank: int = 0
-    comment: int = 0
-    first_event: datetime | None = None
-    last_event: datetime | None = None
-    event_days: dict[date, int] = field(default_factory=dict)
-    error_days: dict[date, int] = field(default_factory=dict)
-    head: str = ""
-    damaged: bool = False
-    formats: dict[str, int] = field(default_factory=dict)
-    confidence: float = 1.0
-    unknown_format: bool = False
-
-
 class FileReader:
     """Reads one landed file; to be iterated once, after which `facts` is complete.
 
@@ -190,7 +153,7 @@ class FileReader:
         first = sample_of(blocks)
         sample = pl.concat([LINES_SCHEMA.to_frame(), *(block.frame(most=SAMPLE_LINES) for block in first)])
         readable = sample.filter(pl.col("fault").is_null()).head(SAMPLE_LINES)
-        self._sample = Sample.of(_with_text(readable), self._options.formats, self._options.timezone)
+        self._sample = Sample.of(with_text(readable), self._options.formats, self._options.timezone)
         self._formats = replace(self._formats, own=self._sample.own)
         held = LINES_SCHEMA.to_frame()
         left: list[pl.DataFrame] = []
@@ -248,7 +211,7 @@ class FileReader:
             sampled = times.filter(pl.col("line_number") <= self._sample.last_line).height
         self._known_in_sample += sampled
         self._knows_the_sample |= sampled > 0
-        self._account_times(times["timestamp"], facts.event_days)
+        facts.note_times(times["timestamp"], facts.event_days)
         for name, (count, line) in found.formats.items():
             self._account_format(name, count, line)
         return found
@@ -261,7 +224,7 @@ class FileReader:
         """
         combined = self._quick_rows()
         faulty = lines.filter(pl.col("fault").is_not_null())
-        texts = _with_text(lines.filter(pl.col("fault").is_null()) if faulty.height else lines)
+        texts = with_text(lines.filter(pl.col("fault").is_null()) if faulty.height else lines)
         reading = read_texts(texts, self._formats, self._lines.directives)
         requests, bad_requests = self._judge(self._without_cut_line(reading.requests))
         errors, bad_errors = self._judge(reading.errors)
@@ -379,23 +342,9 @@ class FileReader:
         facts.continuation += int(chunk.errors["line_count"].sum()) - chunk.errors.height
         for rows, days in ((chunk.others, facts.event_days), (chunk.errors, facts.error_days)):
             if rows.height:
-                self._account_times(rows["timestamp"], days)
+                facts.note_times(rows["timestamp"], days)
                 for name, count, line in _formats(rows):
                     self._account_format(name, count, line)
-
-    def _account_times(self, moments: pl.Series, days: dict[date, int]) -> None:
-        facts = self.facts
-        first, last = moments.min(), moments.max()
-        assert isinstance(first, datetime) and isinstance(last, datetime)
-        facts.first_event = min(first, facts.first_event or first)
-        facts.last_event = max(last, facts.last_event or last)
-        counted = Counter(days)
-        if first.date() == last.date():
-            counted[first.date()] += moments.len()
-        else:
-            counted.update(dict(moments.dt.date().value_counts().iter_rows()))
-        days.clear()
-        days.update(sorted(counted.items()))
 
     def _account_format(self, name: str, count: int, line: int) -> None:
         formats = self.facts.formats
@@ -414,59 +363,6 @@ class FileReader:
         facts.unknown_format = self._known == 0 and self._sample.lines > 0
         first = lines.first_line
         facts.head = content_head(lines.sha256) if first is None else line_head(first)
-
-
-def line_head(first_line: bytes) -> str:
-    """The head of a file whose first complete line, neither blank nor a comment, is this one."""
-    return _LINE_HEAD + hashlib.sha256(first_line).hexdigest()
-
-
-def content_head(sha256: str) -> str:
-    """The head of a file without such a line, from the digest of all its decompressed bytes."""
-    return _CONTENT_HEAD + sha256
-
-
-def has_first_line(head: str) -> bool:
-    """Whether a file with this head has a complete line that is neither blank nor a comment."""
-    return head.startswith(_LINE_HEAD)
-
-
-def _with_text(lines: pl.DataFrame) -> pl.DataFrame:
-    """Lines with `text`, without the carriage return at its end, and whether that is not the line's bytes."""
-    line = lines["line"]
-    text = _valid_text(line)
-    if text is None:
-        parts = [line[begin : begin + _TEXT_ROWS] for begin in range(0, line.len(), _TEXT_ROWS)]
-        text = pl.concat([_readable_text(part) for part in parts], rechunk=True)
-        repaired = text.cast(pl.Binary) != line
-    else:
-        repaired = pl.repeat(False, line.len(), dtype=pl.Boolean, eager=True)
-    repaired = repaired | text.str.ends_with("\r")
-    text = text.str.strip_suffix("\r")
-    if line.len() and lines["byte_offset"].item(0) == 0 and text.item(0).startswith(_BYTE_ORDER_MARK):
-        is_first = pl.int_range(line.len(), eager=True) == 0
-        text = text.str.strip_prefix(_BYTE_ORDER_MARK).zip_with(is_first, text)
-        repaired = repaired | is_first
-    return lines.select("line_number", "byte_offset", "line").with_columns(text=text, repaired=repaired)
-
-
-def _valid_text(line: pl.Series) -> pl.Series | None:
-    """These bytes as text, or None where any of them are not UTF-8.
-
-    A cast says so by raising, whether it is strict or not (polars 2.1).
-    """
-    try:
-        return line.cast(pl.String)
-    except (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError):
-        return None
-
-
-def _readable_text(line: pl.Series) -> pl.Series:
-    """These bytes as text, those that are not UTF-8 written as `\\xNN`, as servers do."""
-    text = _valid_text(line)
-    if text is not None:
-        return text
-    return pl.Series([value.decode("utf-8", "backslashreplace") for value in line.to_list()], dtype=pl.String)
 
 
 def _formats(rows: pl.DataFrame) -> Iterator[tuple[str, int, int]]:

@@ -13,8 +13,9 @@ from datetime import datetime
 from typing import Final
 
 from pipeline_assets.kernel.decompress import ByteSource, DamagedStreamError, open_decompressed
+from pipeline_assets.kernel.heads import line_head
 from pipeline_assets.kernel.lines import LineReader
-from pipeline_assets.kernel.parse import FileReader, ReadOptions, line_head
+from pipeline_assets.kernel.parse import FileReader, ReadOptions
 
 PEEK_BYTES: Final = 1 << 20
 # Most files begin with a line that can be read, so the first look is a short one.

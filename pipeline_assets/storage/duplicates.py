@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 from pipeline_assets.kernel.decompress import DamagedStreamError, open_decompressed
+from pipeline_assets.kernel.heads import has_first_line
 from pipeline_assets.kernel.identity import Content, statuses
-from pipeline_assets.kernel.parse import has_first_line
 from pipeline_assets.storage.control import mark_pending, units_with_head
 from pipeline_assets.storage.manifests import (
     FileRecord,

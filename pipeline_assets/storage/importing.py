@@ -24,8 +24,9 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from pipeline_assets.kernel.heads import content_head
 from pipeline_assets.kernel.identity import stem
-from pipeline_assets.kernel.parse import ReadOptions, content_head
+from pipeline_assets.kernel.parse import ReadOptions
 from pipeline_assets.kernel.peek import Beginning
 from pipeline_assets.storage.import_memory import ImportMemory, take_path
 from pipeline_assets.storage.import_rule import Content, Known, Place, Verdict, decide

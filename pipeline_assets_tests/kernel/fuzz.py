@@ -15,8 +15,9 @@ import time
 from collections import Counter
 from typing import Any, Final
 
+from pipeline_assets.kernel.file_facts import FileFacts
 from pipeline_assets.kernel.own_formats import compile_formats
-from pipeline_assets.kernel.parse import FileFacts, FileReader, ParsedChunk, ReadOptions
+from pipeline_assets.kernel.parse import FileReader, ParsedChunk, ReadOptions
 from pipeline_assets_tests.kernel.rebuild import (
     ANY_TIME,
     access_line,

@@ -20,7 +20,8 @@ from typing import Any
 
 import polars as pl
 
-from pipeline_assets.kernel.parse import FileFacts, FileReader, ReadOptions
+from pipeline_assets.kernel.file_facts import FileFacts
+from pipeline_assets.kernel.parse import FileReader, ReadOptions
 from pipeline_assets.kernel.schemas import BRONZE_ERRORS, BRONZE_REJECTED, BRONZE_REQUESTS
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

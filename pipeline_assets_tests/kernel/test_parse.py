@@ -17,8 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.kernel import parse
-from pipeline_assets.kernel.parse import FileReader, ReadOptions, has_first_line
+from pipeline_assets.kernel import texts
+from pipeline_assets.kernel.heads import has_first_line
+from pipeline_assets.kernel.parse import FileReader, ReadOptions
 from pipeline_assets_tests.kernel.rebuild import (
     ANY_TIME,
     Bronze,
@@ -314,7 +315,7 @@ def test_text_of_mixed_lines() -> None:
         {"line_number": range(len(values)), "byte_offset": 0, "line": values, "fault": None},
         schema_overrides={"line": pl.Binary},
     )
-    read_texts = parse._with_text(frame)
+    read_texts = texts.with_text(frame)
     assert read_texts["text"].to_list() == [
         "", "ok", "Größe €", "\\xff", "a long line that is not inlined \\xc3", "a", "\\xc3", "\\xff"
     ]  # fmt: skip

@@ -34,7 +34,7 @@ from pipeline_assets.storage import control
 from pipeline_assets.storage.landing import daily_files
 from pipeline_assets.storage.manifests import read_manifest
 from pipeline_assets.storage.store import StorageUnavailableError, Store
-from pipeline_assets.storage.tables import open_table, read_table, table_id
+from pipeline_assets.storage.tables import TableMark, mark, open_table, read_table
 from pipeline_assets.storage.units import Unit, is_date
 
 # Runs are looked for again this far back: an event may be stored some seconds after its time.
@@ -341,12 +341,12 @@ def _incident_text(row: Mapping[str, Any]) -> str:
 MODEL_ALERTS: Final[dict[str, _Describe]] = {"incidents": incident_alerts}
 
 # The last answer for each table, with the version of the table and the arguments that it holds for.
-_answers: dict[str, tuple[tuple[Any, ...], list[Problem]]] = {}
+_answers: dict[str, tuple[tuple[TableMark, object], list[Problem]]] = {}
 
 
 def _when_changed(sight: Sight, table: str, about: object, ask: _Ask) -> list[Problem]:
     handle = open_table(sight.store, table)
-    version = (handle.table_uri, table_id(handle), handle.version(), about)
+    version = (mark(sight.store, table, handle), about)
     if table not in _answers or _answers[table][0] != version:
         _answers[table] = (version, ask(read_table(sight.store, table, handle)))
     return _answers[table][1]

@@ -46,29 +46,26 @@ def _roll_up(context: Context, unit: Unit, silver: Attempt, writer: PartWriter) 
     for part in silver.parts:
         paths = part_paths("silver", unit, [part])
         rows = scan_table(context.store, paths, SILVER[part.table].schema, f"silver/{unit}")
-        _gather(gathered, roll_up_part(part.table, rows), writer, _GATHERED_BYTES)
-    rest = _lines_without_a_row(silver.files)
-    if rest.height:
-        _gather(gathered, roll_up_part("lines", rest.lazy()), writer, _GATHERED_BYTES)
-    _gather(gathered, {name: ROLLUPS[name].table.empty() for name in gathered}, writer, 0)
+        _gather(gathered, roll_up_part(part.table, rows))
+        _write(gathered, writer, beyond=_GATHERED_BYTES)
+    _gather(gathered, roll_up_part("lines", _lines_without_a_row(silver.files).lazy()))
+    _write(gathered, writer, beyond=0)
     _prove_rows(context, unit, silver, writer)
 
 
-def _gather(
-    gathered: dict[str, list[pl.DataFrame]],
-    rolled: Mapping[str, pl.DataFrame],
-    writer: PartWriter,
-    limit: int,
-) -> None:
-    """Add rollups to those that have gathered, and write those that have come to more than `limit` bytes."""
+def _gather(gathered: dict[str, list[pl.DataFrame]], rolled: Mapping[str, pl.DataFrame]) -> None:
+    """Add rollups that say something to those of their name."""
     for name, frame in rolled.items():
-        frames = gathered.setdefault(name, [])
         if frame.height:
-            frames.append(frame)
-        if frames and sum(it.estimated_size() for it in frames) > limit:
-            lazy = [it.lazy() for it in frames]
+            gathered.setdefault(name, []).append(frame)
+
+
+def _write(gathered: dict[str, list[pl.DataFrame]], writer: PartWriter, *, beyond: int) -> None:
+    """Write the rollups that have come to more than so many bytes; they are then gathered no more."""
+    for name in list(gathered):
+        if sum(frame.estimated_size() for frame in gathered[name]) > beyond:
+            lazy = [frame.lazy() for frame in gathered.pop(name)]
             writer.write(name, ROLLUPS[name].merge_files(lazy) if len(lazy) > 1 else lazy[0])
-            frames.clear()
 
 
 def _lines_without_a_row(files: Iterable[FileRecord]) -> pl.DataFrame:

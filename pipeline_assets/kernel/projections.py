@@ -24,7 +24,7 @@ State = Mapping[str, pl.DataFrame]
 ROW_LIMIT: Final = 10_000
 
 _DAY: Final = ["event_date", "site"]
-_VISITOR_TEXTS: Final = (*("remote_host", "user_agent", "bot", "browser", "browser_version", "os", "device"),)
+_VISITOR_TEXTS: Final = ("remote_host", "user_agent", "bot", "browser", "browser_version", "os", "device")
 
 
 def prepared(state: State) -> State:

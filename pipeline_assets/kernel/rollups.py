@@ -305,8 +305,8 @@ _NO_KEYS: Final = {
 }
 _TRAFFIC_KEYS: Final = tuple(GOLD_TRAFFIC.column_names[:-2])
 _VISITORS_KEYS: Final = (
-    *("source_file", "event_date", "hour", "site", "status_class", "is_bot", "remote_host", "user_agent"),
-)
+    "source_file", "event_date", "hour", "site", "status_class", "is_bot", "remote_host", "user_agent",
+)  # fmt: skip
 _AGENT: Final = ("bot", "browser", "browser_version", "os", "device")
 _COUNTS_KEYS: Final = ("source_file", "event_date", "site", "aspect", *_NO_KEYS)
 _adding_up_counts: Final = _adding_up(("hits", "bytes", "failures"), ("first_seen",), ("last_seen",))

@@ -6,6 +6,7 @@ the daemon (`end_to_end`).
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 import pytest
 
 from pipeline_assets.alerts.problems import Kind, Problem
@@ -21,6 +23,7 @@ from pipeline_assets.automation import watch
 from pipeline_assets.automation.watch import Found, Sight, look_around
 from pipeline_assets.definitions import build_defs
 from pipeline_assets.planning import days_between
+from pipeline_assets.settings import Settings
 from pipeline_assets.storage.units import Unit
 from pipeline_assets_tests.alerts.sinks import HttpSink, free_port, http_sink
 from pipeline_assets_tests.world import World
@@ -494,3 +497,34 @@ def _set_times(
             dagster_event=event,
         )
         instance.handle_new_event(entry)
+
+
+@pytest.mark.parametrize("more", [0, 1], ids=["older", "as old"])
+def test_a_storage_that_is_put_back_from_a_copy_is_looked_at_anew(
+    watched: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    """Also where its tables have as many versions again as they had, with other content."""
+
+    def hits(rows: pl.LazyFrame, settings: Settings) -> list[Problem]:
+        counted = rows.filter(pl.col("site").is_null(), series="hits").select(pl.col("observed").sum())
+        return [Problem("hits", "model", f"{counted.collect().item():.0f}")]
+
+    def seen() -> str:
+        return next(problem.text for problem in watched.look(now=noon) if problem.key == "hits")
+
+    monkeypatch.setattr(watch, "MODEL_ALERTS", {"traffic_scores": hits})
+    noon = datetime(2024, 1, 16, 12, tzinfo=UTC).timestamp()
+    world = watched.world
+    day = date(2024, 1, 15)
+    world.land(f"logs/{day}/first.log", lines(day))
+    world.catch_up()
+    shutil.copytree(world.root, tmp_path / "copy")
+    world.land(f"logs/{day}/second.log", lines(day, count=2))
+    world.catch_up()
+    assert seen() == "3"
+    shutil.rmtree(world.root)
+    (tmp_path / "copy").rename(world.root)
+    for _ in range(more):
+        world.land(f"logs/{day}/other.log", lines(day, count=4))
+        world.catch_up()
+    assert seen() == str(1 + 4 * more)

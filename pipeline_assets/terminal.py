@@ -62,7 +62,7 @@ def print_summary(console: Console, state: Overview, numbers: dict[str, Any]) ->
     if state.days:
         console.print(
             f"\n[bold]{_days(state)}[/]:"
-            f" [bold]{state.hits:,} requests[/] from {sum(state.files.values())} files"
+            f" [bold]{counted(state.hits, 'request')}[/] from {counted(sum(state.files.values()), 'file')}"
             f" ({state.landed_bytes / 1e6:,.1f} MB landed)"
         )
     _print_fates(console, state)
@@ -81,7 +81,7 @@ def print_next_steps(console: Console, state: Overview) -> None:
 
 def print_import(console: Console, done: Imported, landing: str) -> None:
     """What an import has taken, and what it has left out and why."""
-    taken = f"{len(done.taken):,} logs taken into {visible(landing)}"
+    taken = f"{counted(len(done.taken), 'log')} taken into {visible(landing)}"
     parts = [
         (len(done.grown), "grown since the last import"),
         (done.there, "there already"),
@@ -103,20 +103,20 @@ def print_status(console: Console, state: Overview, use: StorageUse) -> None:
     grid.add_column(style="dim")
     grid.add_column()
     grid.add_row("storage", Text(visible(state.root)))
-    grid.add_row("landed", f"{state.landed_files:,} files, {state.landed_bytes / 1e6:,.1f} MB")
+    grid.add_row("landed", f"{counted(state.landed_files, 'file')}, {state.landed_bytes / 1e6:,.1f} MB")
     for lane, facts in state.lanes.items():
-        number = "1 delivery" if facts.deliveries == 1 else f"{facts.deliveries:,} deliveries"
+        number = counted(facts.deliveries, "delivery", "deliveries")
         grid.add_row(lane, f"{number}, last {facts.last_delivery}, read {_minute(facts.last_read)}")
     grid.add_row("files", ", ".join(f"{count:,} {status}" for status, count in state.files.items()) or "none")
     if state.days:
-        grid.add_row("event days", f"{_days(state)}, {state.hits:,} requests")
+        grid.add_row("event days", f"{_days(state)}, {counted(state.hits, 'request')}")
     if state.newest_event is not None:
         age = _age(datetime.now(UTC) - state.newest_event)
         grid.add_row("newest event", f"{state.newest_event:%Y-%m-%d %H:%M:%S} UTC, {age}")
     stored = ", ".join(f"{layer} {size / 1e6:,.1f}" for layer, size in use.stored_bytes.items() if size)
     grid.add_row("MB stored", stored or "none")
     if use.leftover_files:
-        left = f"{use.leftover_files:,} files, {use.leftover_bytes / 1e6:,.1f} MB"
+        left = f"{counted(use.leftover_files, 'file')}, {use.leftover_bytes / 1e6:,.1f} MB"
         grid.add_row("leftovers", f"{left} (pipeline-assets maintain deletes them)")
     grid.add_row("maintenance", Text(_maintenance(state.last_maintenance)))
     console.print(grid)
@@ -132,7 +132,9 @@ def print_maintenance(console: Console, report: Report, retired_keys: list[str])
     for listed in report.listed:
         console.print(Text(f"would {visible(listed)}"))
     would = "would be " if report.dry_run else ""
-    console.print(f"{report.files:,} files {would}deleted, {report.bytes / 1e6:,.1f} MB", highlight=False)
+    console.print(
+        f"{counted(report.files, 'file')} {would}deleted, {report.bytes / 1e6:,.1f} MB", highlight=False
+    )
     for kind, (files, size) in sorted(report.deleted.items()):
         console.print(f"  {files:,} {kind}, {size / 1e6:,.1f} MB", highlight=False)
     for what, count in sorted(report.done.items()):
@@ -209,7 +211,7 @@ def _print_recent_days(console: Console, state: Overview) -> None:
 def _maintenance(noted: dict[str, Any] | None) -> str:
     if noted is None:
         return "never; the schedules do it weekly, or: pipeline-assets maintain"
-    freed = f"{noted['files_deleted']:,} files deleted, {noted['bytes_freed'] / 1e6:,.1f} MB"
+    freed = f"{counted(noted['files_deleted'], 'file')} deleted, {noted['bytes_freed'] / 1e6:,.1f} MB"
     return f"last {_minute(noted['at'])}, {freed}"
 
 
@@ -227,9 +229,13 @@ def _age(age: timedelta) -> str:
 
 
 def _days(state: Overview) -> str:
-    if state.days == 1:
-        return f"1 day, {state.first_day}"
-    return f"{state.days} days, {state.first_day} to {state.last_day}"
+    span = f"{state.first_day}" if state.days == 1 else f"{state.first_day} to {state.last_day}"
+    return f"{counted(state.days, 'day')}, {span}"
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """How many of something: `1 file`, `2,000 files`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def _print_fates(console: Console, state: Overview) -> None:
@@ -257,7 +263,7 @@ def _print_sites(console: Console, numbers: dict[str, Any]) -> None:
     (day, hour, hits) = numbers["busiest"].row(0)
     total = sites["hits"].sum()
     bots = numbers["bots"].item() or 0
-    console.print(f"busiest   {day} {hour:02}:00 UTC, {hits:,} requests", highlight=False)
+    console.print(f"busiest   {day} {hour:02}:00 UTC, {counted(hits, 'request')}", highlight=False)
     console.print(f"bots      {bots / total:.0%} of requests", highlight=False)
     for row in numbers["anomalies"].iter_rows(named=True):
         series = SERIES[row["series"]]

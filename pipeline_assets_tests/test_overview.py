@@ -113,7 +113,7 @@ def test_leftovers_and_the_last_maintenance_are_shown(world: World) -> None:
     assert (use.leftover_files, use.leftover_bytes) == (1, 1000)
     assert use.stored_bytes["logs"] == sum(map(len, world.landed.values()))
     world.maintain()
-    assert "1 files deleted" in printed(world)
+    assert "1 file deleted" in printed(world)
 
 
 def test_names_from_outside_cant_write_to_the_terminal(world: World) -> None:

@@ -38,7 +38,7 @@ def test_run_status_forget_and_full(root: Path, tmp_path: Path) -> None:
     logs.write_text(LINE.format(1) + LINE.format(2) + "garbage\n")
     first = call("run", "--logs", str(logs))
     assert first.exit_code == 0, first.output
-    assert "2 requests from 1 files" in first.output
+    assert "2 requests from 1 file (" in first.output
     assert "3 lines read = 2 parsed + 1 rejected" in first.output
 
     again = call("run", "--logs", str(logs))
@@ -185,7 +185,7 @@ def test_alerts_that_break_do_not_fail_a_run(root: Path, monkeypatch: pytest.Mon
     done = call("run")
     assert done.exit_code == 0
     assert "alerts: could not look around (ValueError)" in done.output
-    assert "1 requests from 1 files" in done.output
+    assert "1 request from 1 file (" in done.output
 
 
 def test_a_storage_that_is_away_is_told_once_by_cron(

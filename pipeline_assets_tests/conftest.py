@@ -21,6 +21,7 @@ from pipeline_assets_tests import azurite as azurite_service
 from pipeline_assets_tests.azurite import Azurite
 from pipeline_assets_tests.browser import launched
 from pipeline_assets_tests.storages import NewStorage, Storage
+from pipeline_assets_tests.wheels import InstalledWheel, build_and_install
 
 # How long an example takes says something about the machine, which others use too, and nothing about the code.
 settings.register_profile("shared machine", deadline=None)
@@ -68,6 +69,12 @@ def start_azurite() -> Iterator[Callable[[], Azurite]]:
 def azurite(start_azurite: Callable[[], Azurite]) -> Azurite:
     """A running Azurite."""
     return start_azurite()
+
+
+@pytest.fixture(scope="session")
+def installed_wheel(tmp_path_factory: pytest.TempPathFactory) -> InstalledWheel:
+    """The wheel of this checkout, built and installed in a folder of its own."""
+    return build_and_install(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,14 @@ what a layer is (`compute`, `kernel`).
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any, Final
 
 import dagster as dg
 
 from pipeline_assets.assets.metadata import column_schema, delivery_metadata, reject_reasons
 from pipeline_assets.assets.metered import record_run, recording_failure
-from pipeline_assets.assets.resources import PipelineResource, reuses
+from pipeline_assets.assets.resources import PipelineResource, compute_of, reuses
 from pipeline_assets.checks.completeness import HITS_EQUAL_ROWS, hits_equal_rows_result
 from pipeline_assets.checks.conservation import CONSERVATION, conservation_result
 from pipeline_assets.checks.deliveries import (
@@ -27,15 +28,11 @@ from pipeline_assets.checks.deliveries import (
     reject_rate_result,
 )
 from pipeline_assets.checks.results import Check
-from pipeline_assets.compute.bronze import refresh_bronze
-from pipeline_assets.compute.context import Context
-from pipeline_assets.compute.gold import refresh_gold
-from pipeline_assets.compute.silver import refresh_silver
+from pipeline_assets.compute.engine import Refreshed, Request
 from pipeline_assets.escaping import plain
 from pipeline_assets.kernel.schemas import LAYERS
 from pipeline_assets.storage.io_manager import CommittedLayer
-from pipeline_assets.storage.manifests import Layer, Manifest
-from pipeline_assets.storage.quarantine import QuarantinedError
+from pipeline_assets.storage.manifests import LAYER_NAMES, Layer, Manifest
 from pipeline_assets.storage.store import Store
 from pipeline_assets.storage.units import Lane, Unit
 
@@ -54,10 +51,12 @@ _BRONZE_CHECKS: Final[Mapping[Lane, Mapping[Check, str]]] = {
 
 
 @dataclass(frozen=True)
-class _Refreshed:
+class _Done:
+    """What became of the units of a run, in their order."""
+
     manifests: dict[Unit, Manifest]
-    empty: list[Unit]
     quarantined: dict[Unit, str]
+    shown: dict[Unit, Mapping[str, dg.MetadataValue]]
 
 
 def landing_spec(lane: Lane, partitions: Partitions) -> dg.AssetSpec:
@@ -88,18 +87,7 @@ def bronze_assets(lane: Lane, partitions: Partitions) -> dg.AssetsDefinition:
     def bronze(
         context: dg.AssetExecutionContext, pipeline: PipelineResource
     ) -> Iterator[dg.Output[CommittedLayer] | dg.AssetCheckResult]:
-        def refresh(work: Context, unit: Unit) -> Manifest | None:
-            result = refresh_bronze(work, unit, reuse=reuses(context.run), progress=progress_log(context))
-            if result.gone_files:
-                context.log.info(
-                    "%s: kept %d files whose sources are gone, such as %s",
-                    unit,
-                    len(result.gone_files),
-                    plain(result.gone_files[0]),
-                )
-            return result.manifest
-
-        done = _refresh_all(context, pipeline, "bronze", lane, refresh)
+        done = _refresh_all(context, pipeline, "bronze", lane)
         if done.quarantined and not done.manifests and _blocks(context, lane):
             # Conservation blocks what follows, so nothing later can record this run.
             record_run(context, pipeline, lane, done.quarantined, done.quarantined, failed=True)
@@ -112,21 +100,15 @@ def bronze_assets(lane: Lane, partitions: Partitions) -> dg.AssetsDefinition:
 
 def silver_assets(lane: Lane, partitions: Partitions) -> dg.AssetsDefinition:
     """Bronze rows, cleaned and enriched."""
-    return _derived_assets("silver", "bronze", lane, partitions, refresh_silver)
+    return _derived_assets("silver", "bronze", lane, partitions)
 
 
 def gold_assets(lane: Lane, partitions: Partitions) -> dg.AssetsDefinition:
     """Silver rows, rolled up so that deliveries can be merged by event day."""
-    return _derived_assets("gold", "silver", lane, partitions, refresh_gold)
+    return _derived_assets("gold", "silver", lane, partitions)
 
 
-def _derived_assets(
-    layer: Layer,
-    source: Layer,
-    lane: Lane,
-    partitions: Partitions,
-    refresh_unit: Callable[..., Manifest | None],
-) -> dg.AssetsDefinition:
+def _derived_assets(layer: Layer, source: Layer, lane: Lane, partitions: Partitions) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"{layer}_{lane}",
         outs=_outs(layer, lane),
@@ -140,10 +122,7 @@ def _derived_assets(
     def derived(
         context: dg.AssetExecutionContext, pipeline: PipelineResource
     ) -> Iterator[dg.Output[CommittedLayer] | dg.AssetCheckResult]:
-        def refresh(work: Context, unit: Unit) -> Manifest | None:
-            return refresh_unit(work, unit, reuse=reuses(context.run))
-
-        done = _refresh_all(context, pipeline, layer, lane, refresh)
+        done = _refresh_all(context, pipeline, layer, lane)
         store = pipeline.context.store
         yield from _outputs(context, store, layer, lane, done, {})
         if layer == "gold":
@@ -172,7 +151,7 @@ def _outputs(
     store: Store,
     layer: Layer,
     lane: Lane,
-    done: _Refreshed,
+    done: _Done,
     reasons: Mapping[Unit, Mapping[str, int]],
 ) -> Iterator[dg.Output[CommittedLayer]]:
     """The tables that were asked for. A layer is made whole whatever was: it is one manifest."""
@@ -182,12 +161,12 @@ def _outputs(
             continue
         for unit, manifest in done.manifests.items():
             shown = delivery_metadata(store, layer, name, unit, manifest, reasons.get(unit, {}))
-            context.add_asset_metadata(shown, asset_key=key, partition_key=unit.key)
+            context.add_asset_metadata({**shown, **done.shown[unit]}, asset_key=key, partition_key=unit.key)
         yield dg.Output(CommittedLayer(done.manifests), output_name=name)
 
 
 def _bronze_results(
-    pipeline: PipelineResource, lane: Lane, done: _Refreshed, reasons: Mapping[Unit, Mapping[str, int]]
+    pipeline: PipelineResource, lane: Lane, done: _Done, reasons: Mapping[Unit, Mapping[str, int]]
 ) -> list[dg.AssetCheckResult]:
     requests, rejected = ["bronze", lane, "requests"], ["bronze", lane, "rejected"]
     limit = pipeline.settings.reject_rate_limit
@@ -223,33 +202,45 @@ def progress_log(context: dg.AssetExecutionContext) -> Callable[[str], None]:
 
 
 def _refresh_all(
-    context: dg.AssetExecutionContext,
-    pipeline: PipelineResource,
-    layer: Layer,
-    lane: Lane,
-    refresh: Callable[[Context, Unit], Manifest | None],
-) -> _Refreshed:
-    """Refresh every unit of the run; a bad one is set aside so that the others go on."""
-    done = _Refreshed({}, [], {})
+    context: dg.AssetExecutionContext, pipeline: PipelineResource, layer: Layer, lane: Lane
+) -> _Done:
+    """Refresh every unit of the run, wherever that is; a bad one is set aside so that the others go on."""
     units = [Unit(lane, key) for key in context.partition_keys]
+    request = Request(layer, tuple(units), reuses(context.run), _later(context, layer, lane))
+    refreshed: dict[Unit, Refreshed] = {}
+    with recording_failure(context, pipeline, lane, units):
+        for one in compute_of(pipeline, context).refresh(request, progress_log(context)):
+            refreshed[one.unit] = one
+            if one.quarantined:
+                context.log.error("quarantined %s: %s", one.unit, plain(one.quarantined))
+            if one.gone_files:
+                context.log.info(
+                    "%s: kept %d files whose sources are gone, such as %s",
+                    one.unit,
+                    len(one.gone_files),
+                    plain(one.gone_files[0]),
+                )
+    done = _Done({}, {}, {})
+    empty = []
     for unit in units:
-        try:
-            with (
-                recording_failure(context, pipeline, lane, units),
-                pipeline.meter.measuring(layer, unit),
-            ):
-                manifest = refresh(pipeline.context, unit)
-        except QuarantinedError as error:
-            context.log.error("quarantined %s", plain(str(error)))
-            done.quarantined[unit] = error.reason
-            continue
-        if manifest is None:
-            done.empty.append(unit)
+        one = refreshed[unit]
+        if one.quarantined:
+            done.quarantined[unit] = one.quarantined
+        elif one.manifest is None:
+            empty.append(unit)
         else:
-            done.manifests[unit] = manifest
-    if done.empty:
-        context.log.info("no delivery, skipped: %s", _some(done.empty))
+            done.manifests[unit] = one.manifest
+            done.shown[unit] = {name: dg.MetadataValue.url(url) for name, url in one.shown.items()}
+    if empty:
+        context.log.info("no delivery, skipped: %s", _some(empty))
     return done
+
+
+def _later(context: dg.AssetExecutionContext, layer: Layer, lane: Lane) -> tuple[Layer, ...]:
+    """The layers right after this one that this run makes of its units too."""
+    selected = {tuple(key.path[:2]) for key in context.job_def.asset_layer.selected_asset_keys}
+    after = LAYER_NAMES[LAYER_NAMES.index(layer) + 1 :]
+    return tuple(takewhile(lambda name: (name, lane) in selected, after))
 
 
 def _some(units: list[Unit]) -> str:

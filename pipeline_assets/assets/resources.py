@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from pipeline_assets.compute.context import Context
+from pipeline_assets.compute.engine import Compute, LocalCompute
 from pipeline_assets.compute.metering import Meter
 from pipeline_assets.settings import Settings, load_settings
 from pipeline_assets.storage.counting import CountingStore, counting
@@ -55,6 +56,11 @@ class PipelineResource(dg.ConfigurableResource[None]):
 def reuses(run: dg.DagsterRun) -> bool:
     """Whether this run keeps what it made of files that have not changed."""
     return run.tags.get(REUSE_TAG) == "true"
+
+
+def compute_of(pipeline: PipelineResource, step: dg.AssetExecutionContext) -> Compute:
+    """Where this step makes its layer."""
+    return LocalCompute(pipeline.context, pipeline.meter)
 
 
 @dg.io_manager(required_resource_keys={"pipeline"})

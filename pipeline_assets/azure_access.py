@@ -26,9 +26,11 @@ CONNECTION_STRING: Final = "AZURE_STORAGE_CONNECTION_STRING"
 KEY: Final = "AZURE_STORAGE_KEY"
 SAS_TOKEN: Final = "AZURE_STORAGE_SAS_TOKEN"  # noqa: S105 (a name)
 ENDPOINT: Final = "AZURE_STORAGE_SERVICE_ENDPOINT"
+EVENT_QUEUE: Final = "PIPELINE_EVENT_QUEUE"
 
 _SCHEME: Final = "az://"
 _ACCOUNT: Final = re.compile(r"[a-z0-9]{3,24}")
+_QUEUE: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 # The emulator's account and key are the same everywhere and published: they protect nothing.
 EMULATOR_ACCOUNT: Final = "devstoreaccount1"
 EMULATOR_KEY: Final = (
@@ -38,6 +40,7 @@ _EMULATOR: Final = {
     "AccountName": EMULATOR_ACCOUNT,
     "AccountKey": EMULATOR_KEY,
     "BlobEndpoint": f"http://127.0.0.1:10000/{EMULATOR_ACCOUNT}",
+    "QueueEndpoint": f"http://127.0.0.1:10001/{EMULATOR_ACCOUNT}",
 }
 
 
@@ -46,12 +49,14 @@ class AzureAccess:
     """An account, the address of its blob service, and what proves who we are.
 
     `kind` says what `secret` is; with `identity` there is none, and a token is asked for when it is needed.
+    `queues` is the address of the account's queue service, empty where it can't be told from what is set.
     """
 
     account: str
     endpoint: str
     kind: Literal["key", "sas", "identity"]
     secret: SecretStr | None = None
+    queues: str = ""
 
     @property
     def is_plain_http(self) -> bool:
@@ -93,18 +98,46 @@ def resolve_access(
     address = _endpoint(
         endpoint or _endpoint_of(fields, account), ENDPOINT if endpoint else CONNECTION_STRING
     )
+    queues = _queues(fields, address)
     if "AccountKey" in fields:
-        return AzureAccess(account, address, "key", _key(fields["AccountKey"], CONNECTION_STRING))
+        return AzureAccess(account, address, "key", _key(fields["AccountKey"], CONNECTION_STRING), queues)
     if key is not None:
-        return AzureAccess(account, address, "key", _key(key.get_secret_value(), KEY))
+        return AzureAccess(account, address, "key", _key(key.get_secret_value(), KEY), queues)
     if "SharedAccessSignature" in fields:
         token = fields["SharedAccessSignature"]
-        return AzureAccess(account, address, "sas", _sas(token, CONNECTION_STRING, now))
+        return AzureAccess(account, address, "sas", _sas(token, CONNECTION_STRING, now), queues)
     if sas_token is not None:
-        return AzureAccess(account, address, "sas", _sas(sas_token.get_secret_value(), SAS_TOKEN, now))
+        secret = _sas(sas_token.get_secret_value(), SAS_TOKEN, now)
+        return AzureAccess(account, address, "sas", secret, queues)
     if address.startswith("http://"):
         raise ValueError(f"{ENDPOINT}: a token is not sent over http://; write https://, or set {KEY}")
-    return AzureAccess(account, address, "identity")
+    return AzureAccess(account, address, "identity", None, queues)
+
+
+def queue_address(access: AzureAccess, text: str) -> str:
+    """The address of a queue that is given by its name or whole.
+
+    Raises `ValueError` with what is wrong with it, and what to write instead.
+    """
+    if "://" in text:
+        address = _endpoint(text, EVENT_QUEUE)
+        service, _, name = address.rpartition("/")
+        if service.startswith("http://") and access.kind == "identity":
+            raise ValueError(f"{EVENT_QUEUE}: a token is not sent over http://; write https://")
+    else:
+        service, name = access.queues, text
+        if not service:
+            raise ValueError(
+                f"{EVENT_QUEUE}: where the account's queues are can't be told from the address of its blobs;"
+                f" write the whole address of the queue, such as"
+                f" https://{access.account}.queue.core.windows.net/<name>"
+            )
+    if not _QUEUE.fullmatch(name) or "--" in name:
+        raise ValueError(
+            f"{EVENT_QUEUE} names no queue (3 to 63 small letters, digits and single hyphens); write"
+            f" its name, or https://{access.account}.queue.core.windows.net/<name>"
+        )
+    return f"{service}/{name}"
 
 
 def _account(storage: str) -> str:
@@ -138,6 +171,13 @@ def _endpoint_of(fields: dict[str, str], account: str) -> str:
         return fields["BlobEndpoint"]
     protocol = fields.get("DefaultEndpointsProtocol", "https")
     return f"{protocol}://{account}.blob.{fields.get('EndpointSuffix', 'core.windows.net')}"
+
+
+def _queues(fields: dict[str, str], blobs: str) -> str:
+    """Where the queues are: as set, else where they are beside blobs that are where Azure puts them."""
+    if "QueueEndpoint" in fields:
+        return _endpoint(fields["QueueEndpoint"], CONNECTION_STRING)
+    return blobs.replace(".blob.", ".queue.", 1) if ".blob." in blobs else ""
 
 
 def _endpoint(text: str, name: str) -> str:

@@ -20,16 +20,22 @@ class Plan:
     """Units to bring up to date, new incremental files for batches of their own, and folders out of range.
 
     `units` maps each unit to its files that are new or have changed; a unit that is only behind has none.
+    `marks` says since when a unit is behind, by a name that no other time has.
     """
 
     units: Mapping[Unit, tuple[Entry, ...]] = field(default_factory=dict)
     new_files: tuple[Entry, ...] = ()
     out_of_range: tuple[str, ...] = ()
+    marks: Mapping[Unit, str] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing is new, changed or behind."""
         return not self.units and not self.new_files
+
+    def version(self, unit: Unit) -> str:
+        """What was seen of a unit: its news, else since when it is behind. Equal where nothing changed."""
+        return version_of(self.units[unit]) if self.units[unit] else self.marks.get(unit, version_of(()))
 
     @property
     def news(self) -> list[Entry]:

@@ -108,8 +108,15 @@ class Settings(BaseSettings):
         default=None,
         ge=0.5,
         description=(
-            "pause between two looks of the sensor: 0.5 on a folder, and 5 in Azure, where each look is four"
-            " requests that cost money"
+            "pause between two looks of the sensor: 0.5 on a folder, 5 in Azure, where each look is four"
+            " requests that cost money, and 1 where it asks a queue"
+        ),
+    )
+    event_queue: str = Field(
+        default="",
+        description=(
+            "a queue of the Azure account in which Event Grid puts what has landed, by its name or its whole"
+            " address: the sensor then asks the queue and lists nothing"
         ),
     )
     batch_max_files: int = Field(default=1000, ge=1, description="files in one incremental batch, at most")
@@ -297,7 +304,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _access(self) -> Settings:
-        _ = self.azure  # checks it
+        _ = self.event_queue_address  # checks both
         return self
 
     @cached_property
@@ -312,6 +319,24 @@ class Settings(BaseSettings):
             sas_token=self.azure_sas_token,
             endpoint=self.azure_endpoint,
         )
+
+    @cached_property
+    def event_queue_address(self) -> str:
+        """The whole address of the queue of events; empty where there is none."""
+        access = self.azure
+        if not self.event_queue:
+            return ""
+        if access is None:
+            raise ValueError(
+                f"{azure_access.EVENT_QUEUE} is set, and of a folder there are no events; unset it, or set"
+                " PIPELINE_STORAGE=az://<account>"
+            )
+        return azure_access.queue_address(access, self.event_queue)
+
+    @property
+    def queue_poll_s(self) -> float:
+        """Seconds between two questions to the queue: they cost a twelfth of a listing."""
+        return self.poll_seconds if self.poll_seconds is not None else 1.0
 
     @property
     def poll_s(self) -> float:

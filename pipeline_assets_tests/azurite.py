@@ -19,14 +19,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from filelock import FileLock
 
 from pipeline_assets.azure_access import EMULATOR_ACCOUNT, EMULATOR_KEY
 
 _INSTALLED_IN: Final = Path(__file__).resolve().parent.parent / "deploy/azurite"
-_SERVICE: Final = _INSTALLED_IN / "node_modules/azurite/dist/src/blob/main.js"
+_SERVICES: Final = _INSTALLED_IN / "node_modules/azurite/dist/src"
 _LISTENS: Final = "successfully listens on "
 _PATIENCE_S: Final = 60.0
 # Every test has accounts of its own, so that none sees what another has stored.
@@ -99,12 +99,20 @@ def install() -> Path:
 
 @contextmanager
 def running(
-    folder: Path | None = None, *, port: int = 0, accounts: Mapping[str, str] | None = None
+    folder: Path | None = None,
+    *,
+    port: int = 0,
+    accounts: Mapping[str, str] | None = None,
+    service: Literal["blob", "queue"] = "blob",
 ) -> Iterator[Azurite]:
-    """An Azurite on loopback until the block ends, its data in memory, or in a folder."""
+    """An Azurite on loopback until the block ends, its data in memory, or in a folder.
+
+    The services of one kind know the accounts of the other: all have the same names and keys.
+    """
     node = install()
     known = accounts or {_account_name(number): KEY for number in range(_ACCOUNTS)}
-    command = [str(node), str(_SERVICE), "--blobHost", "127.0.0.1", "--blobPort", str(port)]
+    main = _SERVICES / service / "main.js"
+    command = [str(node), str(main), f"--{service}Host", "127.0.0.1", f"--{service}Port", str(port)]
     command += ["--skipApiVersionCheck", "--disableTelemetry", "--silent"]
     command += ["--inMemoryPersistence"] if folder is None else ["--location", str(folder)]
     environment = os.environ | {"AZURITE_ACCOUNTS": ";".join(f"{name}:{key}" for name, key in known.items())}

@@ -76,6 +76,51 @@ def test_each_way_to_get_in_is_understood(
     assert secret_of(found) == secret
 
 
+@pytest.mark.parametrize(
+    ("queue", "variables", "address"),
+    [
+        ("landed", {}, "https://myaccount.queue.core.windows.net/landed"),
+        ("landed", {"AZURE_STORAGE_CONNECTION_STRING": f"{STRING};QueueEndpoint=https://q.example/"},
+         "https://q.example/landed"),
+        ("landed", {"AZURE_STORAGE_CONNECTION_STRING":
+                    STRING.replace("core.windows.net", "core.chinacloudapi.cn")},
+         "https://myaccount.queue.core.chinacloudapi.cn/landed"),
+        ("https://q.example/landed/", {"AZURE_STORAGE_SERVICE_ENDPOINT": "https://private.example"},
+         "https://q.example/landed"),
+    ],
+)  # fmt: skip
+def test_a_queue_is_given_by_its_name_or_its_address(
+    queue: str, variables: dict[str, str], address: str, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("PIPELINE_EVENT_QUEUE", queue)
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    assert load_settings().event_queue_address == address
+
+
+@pytest.mark.parametrize(
+    ("queue", "variables", "advice"),
+    [
+        ("landed", {"PIPELINE_STORAGE": "/srv/logs"}, "unset it, or set PIPELINE_STORAGE=az://"),
+        ("landed", {"AZURE_STORAGE_SERVICE_ENDPOINT": "https://private.example"}, "write the whole address"),
+        ("Landed", {}, "names no queue"),
+        ("a--b", {}, "names no queue"),
+        ("http://q.example/landed", {}, "not on this machine"),
+        ("http://127.0.0.1:1/landed", {}, "a token is not sent over http://"),
+        (f"https://q.example/landed?sig={SECRET}", {}, "more than an address"),
+    ],
+)
+def test_a_queue_that_can_not_be_used_is_named(
+    queue: str, variables: dict[str, str], advice: str, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("PIPELINE_EVENT_QUEUE", queue)
+    for name, value in variables.items():
+        environment.setenv(name, value)
+    with pytest.raises(SettingsError, match="PIPELINE_EVENT_QUEUE") as raised:
+        load_settings()
+    assert advice in str(raised.value) and SECRET not in str(raised.value)
+
+
 def test_the_emulators_own_connection_string_is_understood() -> None:
     found = access(
         PIPELINE_STORAGE="az://devstoreaccount1", AZURE_STORAGE_CONNECTION_STRING="UseDevelopmentStorage=true"

@@ -110,6 +110,7 @@ OTHER_VALUES: dict[str, Any] = {
     "look_back_days": 2,
     "settle_seconds": 3.0,
     "poll_seconds": 3.5,
+    "event_queue": "events",
     "batch_max_files": 4,
     "batch_max_bytes": 5,
     "anomaly_threshold": 7.0,
@@ -139,12 +140,13 @@ OTHER_VALUES: dict[str, Any] = {
     "expect_incremental_hours": 2.0,
     "ui_url": "https://dagster.example.org",
 }
+NEEDED: dict[str, dict[str, Any]] = {"event_queue": {"storage": "az://account", "azure_key": "YQ=="}}
 DECIDING = {"start_date", "end_date", "timezone", "site", "log_formats"}
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_the_digest_changes_exactly_with_what_decides_a_row(name: str) -> None:
-    changed = Settings(**{name: OTHER_VALUES[name]})
+    changed = Settings(**{name: OTHER_VALUES[name]}, **NEEDED.get(name, {}))
     assert (changed.config_digest != Settings().config_digest) == (name in DECIDING)
 
 

@@ -7,7 +7,7 @@ launching runs. It imports no Dagster, so that a look that finds nothing costs n
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 from pipeline_assets.compute.context import Context
@@ -15,7 +15,7 @@ from pipeline_assets.compute.reconcile import reconcile, to_read_anew, to_rebuil
 from pipeline_assets.planning import Plan, cut_batches, make_plan
 from pipeline_assets.settings import Settings
 from pipeline_assets.storage import control, ledger
-from pipeline_assets.storage.landing import Landed, list_landing
+from pipeline_assets.storage.landing import Landed, landed_at, list_landing
 from pipeline_assets.storage.store import Entry
 from pipeline_assets.storage.units import Unit
 
@@ -45,7 +45,8 @@ def look(context: Context, settings: Settings, *, everything: bool) -> Look:
     """
     since = None if everything else today() - timedelta(days=settings.look_back_days)
     landed = list_landing(context.store, since=since)
-    behind = set(control.pending_markers(context.store))
+    marks = pending(context)
+    behind = set(marks)
     if everything:
         state = reconcile(context)
         behind |= state.to_repair
@@ -59,7 +60,37 @@ def look(context: Context, settings: Settings, *, everything: bool) -> Look:
     plan = planned(ledger.known_files(context.store, since=since))
     if since is not None and _has_older(context, plan, behind):
         plan = planned(ledger.known_files(context.store))
-    return Look(landed, plan)
+    return Look(landed, replace(plan, marks=marks))
+
+
+def look_at(context: Context, settings: Settings, paths: Collection[str], marks: Mapping[Unit, str]) -> Look:
+    """As `look`, at some files of the landing area, and at the units that `pending` told of; lists nothing.
+
+    Raises `StorageUnavailableError` where the storage can't be reached.
+    """
+    landed = landed_at(context.store, paths)
+    since = today() - timedelta(days=settings.look_back_days)
+
+    def planned(known: Mapping[str, tuple[str, str]]) -> Plan:
+        return make_plan(landed, known, marks, first_day=settings.start_date, last_day=today())
+
+    plan = planned(ledger.known_files(context.store, since=since) if landed.entries else {})
+    if _has_older(context, plan, marks):
+        plan = planned(ledger.known_files(context.store))
+    return Look(landed, replace(plan, marks=marks))
+
+
+def pending(context: Context) -> dict[Unit, str]:
+    """Units that may be ahead of serving, each with the name of its oldest marker."""
+    markers = control.pending_markers(context.store)
+    return {unit: min(path.rpartition("/")[2] for path in paths) for unit, paths in markers.items()}
+
+
+def put_on_record(context: Context, plan: Plan) -> None:
+    """Note that these units have news, so that it is known without them having to be seen again."""
+    for unit, entries in plan.units.items():
+        if entries:
+            control.mark_pending(context.store, unit)
 
 
 def _has_older(context: Context, plan: Plan, behind: Collection[Unit]) -> bool:

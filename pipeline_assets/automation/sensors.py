@@ -1,25 +1,27 @@
 """The file-arrival sensor: seconds after a file lands, a run is asked for.
 
-What belongs here: a tick, with its time budget, its settling of files and its cursor. What does not: the plan
-(`planning`) and the claims (`arrivals`).
+What belongs here: a tick, with its time budget, its settling of files and its cursor, by listing or by events
+in a queue. What does not: the plan (`planning`) and the claims (`arrivals`).
 """
 
 import json
 import time
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Self
 
 import dagster as dg
 
 from pipeline_assets.assets.resources import PipelineResource
-from pipeline_assets.automation.arrivals import look, open_batches
+from pipeline_assets.automation.arrivals import look, look_at, open_batches, pending, put_on_record
 from pipeline_assets.automation.jobs import owned
 from pipeline_assets.automation.requests import run_requests, units_in_flight
 from pipeline_assets.compute.context import Context
+from pipeline_assets.escaping import plain
 from pipeline_assets.partitions import INCREMENTAL_PARTITIONS_NAME
-from pipeline_assets.planning import Plan, settled, version_of
+from pipeline_assets.planning import Plan, settled
 from pipeline_assets.settings import Settings
+from pipeline_assets.storage.event_queue import EventQueue, Message, QueueUnavailableError, open_queue
 from pipeline_assets.storage.store import StorageUnavailableError
 from pipeline_assets.storage.units import Unit
 
@@ -93,7 +95,7 @@ def arrival(plan: Plan, cursor: Cursor, in_flight: Collection[Unit], now: float,
     versions: dict[Unit, str] = {}
     asked: dict[str, tuple[str, int]] = {}
     for unit, entries in plan.units.items():
-        version = version_of(entries)
+        version = plan.version(unit)
         before, count = cursor.asked.get(str(unit), (version, 0))
         if before != version:
             count = 0
@@ -103,7 +105,7 @@ def arrival(plan: Plan, cursor: Cursor, in_flight: Collection[Unit], now: float,
         versions[unit] = f"{version}#{count}"
         asked[str(unit)] = (version, count + 1)
     files = tuple(entry for entry in plan.new_files if entry.path in settled_paths)
-    return Arrival(Plan(plan.units, files, plan.out_of_range), versions, Cursor(waiting, asked))
+    return Arrival(replace(plan, new_files=files), versions, Cursor(waiting, asked))
 
 
 def file_arrival_sensor(
@@ -124,17 +126,22 @@ def file_arrival_sensor(
     ) -> dg.SensorResult | dg.SkipReason:
         deadline = time.monotonic() + wait_s
         work = pipeline.context
+        queue = open_queue(settings)
         try:
-            found = _wait_for_files(work, settings, context, deadline)
+            found, messages = _wait(work, queue, settings, context, deadline)
         except StorageUnavailableError as error:
             return dg.SkipReason(f"nothing is assumed about what has landed: {error}")
-        if found.is_empty:
+        versions = dict(found.versions)
+        # One batch a tick: what is over its limits follows in the next. Events are not seen again.
+        at_most = None if messages else 1
+        for unit in open_batches(work, settings, found.plan.new_files, at_most=at_most):
+            versions.setdefault(unit, "new")
+        if queue is not None and messages:
+            put_on_record(work, found.plan)
+            _delete(queue, messages, context)
+        if not versions:
             context.update_cursor(found.cursor.write())
             return dg.SkipReason("nothing new has landed")
-        versions = dict(found.versions)
-        # One batch a tick: what is over its limits follows in the next.
-        for unit in open_batches(work, settings, found.plan.new_files, at_most=1):
-            versions.setdefault(unit, "new")
         keys = sorted(unit.key for unit in versions if unit.lane == "incremental")
         partitions = dg.DynamicPartitionsDefinition(name=INCREMENTAL_PARTITIONS_NAME)
         return dg.SensorResult(
@@ -144,6 +151,64 @@ def file_arrival_sensor(
         )
 
     return sensor
+
+
+def _wait(
+    work: Context,
+    queue: EventQueue | None,
+    settings: Settings,
+    context: dg.SensorEvaluationContext,
+    deadline: float,
+) -> tuple[Arrival, list[Message]]:
+    """What has arrived, and the messages that told of it: to be deleted once it is on record."""
+    if queue is not None:
+        try:
+            return _wait_for_events(work, queue, settings, context, deadline)
+        except QueueUnavailableError as error:
+            context.log.warning("%s; until then, what has landed is listed", plain(str(error)))
+    return _wait_for_files(work, settings, context, deadline), []
+
+
+def _wait_for_events(
+    work: Context,
+    queue: EventQueue,
+    settings: Settings,
+    context: dg.SensorEvaluationContext,
+    deadline: float,
+) -> tuple[Arrival, list[Message]]:
+    cursor = Cursor.read(context.cursor)
+
+    def seen(paths: Collection[str]) -> Arrival:
+        # In this order: a run that ends in between is still in flight, and its unit not asked for again.
+        in_flight = units_in_flight(context.instance)
+        plan = look_at(work, settings, paths, pending(work)).plan
+        # A blob appears whole, and an event comes after it.
+        return arrival(plan, cursor, in_flight, time.time(), settle_s=0.0)
+
+    # First: while the storage is away no message is taken, for each may be taken a few times only.
+    found = seen(())
+    while True:
+        received = queue.receive(settings.batch_max_files)
+        for message in received:
+            if message.problem:
+                context.log.warning(
+                    "a message was left out: %s: %s", message.problem, plain(message.body, 300)
+                )
+        queue.delete([message for message in received if not message.paths])
+        messages = [message for message in received if message.paths]
+        if messages:
+            return seen({path for message in messages for path in message.paths}), messages
+        if not found.is_empty or time.monotonic() + settings.queue_poll_s > deadline:
+            return found, []
+        time.sleep(settings.queue_poll_s)
+
+
+def _delete(queue: EventQueue, messages: list[Message], context: dg.SensorEvaluationContext) -> None:
+    try:
+        queue.delete(messages)
+    except QueueUnavailableError as error:
+        # They come again, and what they tell of is on record already.
+        context.log.warning("%s", plain(str(error)))
 
 
 def _wait_for_files(

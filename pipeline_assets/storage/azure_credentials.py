@@ -83,6 +83,21 @@ class Credentials:
             return self._options() | {"azure_storage_token": self._fresh_token().text}
         return self._options() | self._secret_options()
 
+    def for_sdk(self) -> Any:
+        """What a client of the Azure SDK takes."""
+        if self.access.kind == "identity" or self.access.secret is None:
+            with blob_storage_resource(self.access).get_client() as client:
+                return client.credential
+        secret = self.access.secret.get_secret_value()
+        if self.access.kind == "key":
+            return {"account_name": self.access.account, "account_key": secret}
+        from azure.core.credentials import AzureSasCredential
+
+        # It is in each address, which the SDK's HTTP library would log: that module has it left out.
+        import pipeline_assets.storage.azure_resource  # noqa: F401
+
+        return AzureSasCredential(secret)
+
     def _options(self) -> dict[str, str]:
         return {
             "azure_storage_account_name": self.access.account,

@@ -6,6 +6,8 @@ become (`manifests`), or how a user's own logs get here (`importing`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
@@ -14,6 +16,7 @@ from pipeline_assets.storage.units import Unit, is_unfinished, landing_lane
 
 LANDING = "logs"
 INCREMENTAL = f"{LANDING}/incremental"
+_LOOKS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,21 @@ def list_landing(store: Store, *, since: date | None = None) -> Landed:
     for entry in store.list(LANDING, after=after):
         if entry.news_since >= moment or not entry.path.startswith(f"{INCREMENTAL}/"):
             _sort_in(landed, entry)
+    return landed
+
+
+def landed_at(store: Store, paths: Iterable[str]) -> Landed:
+    """Those of these files that are there now; one request for each.
+
+    Empty ones are left out: they may stand for folders, which only a listing can tell.
+    """
+    landed = Landed()
+    wanted = sorted(set(paths))
+    if wanted:
+        with ThreadPoolExecutor(min(_LOOKS_AT_ONCE, len(wanted))) as pool:
+            for entry in pool.map(store.stat, wanted):
+                if entry is not None and entry.size:
+                    _sort_in(landed, entry)
     return landed
 
 

@@ -105,20 +105,12 @@ def full() -> None:
     """Process everything again: every daily delivery, then every batch."""
     began = time.time()
     console, settings, context = _start(watched=True)
-    from pipeline_assets.automation.arrivals import look, open_batches, today
-    from pipeline_assets.compute.reconcile import known_units
+    from pipeline_assets.automation.arrivals import all_units
     from pipeline_assets.runs import run_units
-    from pipeline_assets.storage import control
-    from pipeline_assets.storage.units import Unit
     from pipeline_assets.terminal import Progress
 
     with Progress(console).showing() as progress:
-        seen = look(context, settings, everything=True)
-        open_batches(context, settings, seen.plan.new_files)
-        units = {*known_units(context.store), *control.batches(context.store)}
-        units |= {Unit("daily", day) for day in seen.landed.daily if day not in seen.plan.out_of_range}
-        first = settings.start_date.isoformat()
-        units = {u for u in units if u.lane == "incremental" or first <= u.key <= today().isoformat()}
+        units = all_units(context, settings)
         outcomes = run_units(units, reuse=False, door="full", progress=progress)
         _report(console, outcomes)
         outcomes += _run_all(console, context, settings, progress)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 from pipeline_assets.compute.context import Context
-from pipeline_assets.compute.reconcile import reconcile, to_read_anew, to_rebuild
+from pipeline_assets.compute.reconcile import known_units, reconcile, to_read_anew, to_rebuild
 from pipeline_assets.planning import Plan, cut_batches, make_plan
 from pipeline_assets.settings import Settings
 from pipeline_assets.storage import control, ledger
@@ -100,6 +100,16 @@ def _has_older(context: Context, plan: Plan, behind: Collection[Unit]) -> bool:
     """
     owners = (control.claimed_by(context.store, entry.path) for entry in plan.new_files)
     return any(owner is not None and owner not in behind for owner in owners)
+
+
+def all_units(context: Context, settings: Settings) -> list[Unit]:
+    """Every delivery there is that has a partition; new files are put into batches first."""
+    seen = look(context, settings, everything=True)
+    open_batches(context, settings, seen.plan.new_files)
+    units = {*known_units(context.store), *control.batches(context.store)}
+    units |= {Unit("daily", day) for day in seen.landed.daily if day not in seen.plan.out_of_range}
+    first, last = settings.start_date.isoformat(), today().isoformat()
+    return sorted(unit for unit in units if unit.lane == "incremental" or first <= unit.key <= last)
 
 
 def open_batches(

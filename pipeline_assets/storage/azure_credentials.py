@@ -86,15 +86,16 @@ class Credentials:
     def for_sdk(self) -> Any:
         """What a client of the Azure SDK takes."""
         if self.access.kind == "identity" or self.access.secret is None:
-            with blob_storage_resource(self.access).get_client() as client:
-                return client.credential
+            from pipeline_assets.storage.azure_client import identity_of_process
+
+            return identity_of_process()
         secret = self.access.secret.get_secret_value()
         if self.access.kind == "key":
             return {"account_name": self.access.account, "account_key": secret}
         from azure.core.credentials import AzureSasCredential
 
         # It is in each address, which the SDK's HTTP library would log: that module has it left out.
-        import pipeline_assets.storage.azure_resource  # noqa: F401
+        import pipeline_assets.storage.azure_client  # noqa: F401
 
         return AzureSasCredential(secret)
 
@@ -118,8 +119,9 @@ class Credentials:
         with self._lock:
             if self._token is None or self._token.expires_on - time.time() < _RENEW_BEFORE_S:
                 if self._credential is None:
-                    with blob_storage_resource(self.access).get_client() as client:
-                        self._credential = client.credential
+                    from pipeline_assets.storage.azure_client import identity_of_process
+
+                    self._credential = identity_of_process()
                 found = self._credential.get_token(_SCOPE)
                 self._token = _Token(found.token, found.expires_on)
             return self._token

@@ -1,4 +1,4 @@
-"""dagster-azure's resource, less talkative: its own shows the key to whoever prints it, and logs a signature.
+"""dagster-azure's resource, less talkative: its own shows the key to whoever prints it.
 
 What belongs here: what has to be a class of dagster-azure's. What does not: anything that is imported before
 it is used, for this module brings the Azure SDK with it, a second of CPU time.
@@ -6,7 +6,6 @@ it is used, for this module brings the Azure SDK with it, a second of CPU time.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 
 from dagster_azure.blob import (
@@ -16,18 +15,8 @@ from dagster_azure.blob import (
     AzureBlobStorageSASTokenCredential,
 )
 
+import pipeline_assets.storage.azure_client  # noqa: F401 - it keeps signatures out of the HTTP library's log
 from pipeline_assets.azure_access import AzureAccess
-
-
-class _WithoutSignatures(logging.Filter):
-    """Leaves out what the HTTP library would log of an address that carries a signature."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record may be seen."""
-        return "sig=" not in record.getMessage()
-
-
-logging.getLogger("urllib3.connectionpool").addFilter(_WithoutSignatures())
 
 
 class _Account(AzureBlobStorageResource):

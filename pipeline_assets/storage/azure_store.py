@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 import polars as pl
 
 from pipeline_assets.azure_access import AzureAccess
-from pipeline_assets.storage.azure_credentials import Credentials, blob_storage_resource
+from pipeline_assets.storage.azure_credentials import Credentials
 from pipeline_assets.storage.store import (
     PARQUET_COMPRESSION_LEVEL,
     DeltaAddress,
@@ -278,10 +278,16 @@ class AzureStore:
             return False
         return True
 
+    def _service_client(self) -> BlobServiceClient:
+        # It brings the Azure SDK with it, a second of CPU time, so it is imported only where it is used.
+        from pipeline_assets.storage.azure_client import service_client
+
+        return service_client(self._access)
+
     def _create_containers(self, names: Sequence[str]) -> None:
         from azure.core.exceptions import AzureError, ResourceExistsError
 
-        with blob_storage_resource(self._access).get_client() as client:
+        with self._service_client() as client:
             for name in names:
                 try:
                     client.create_container(name)
@@ -298,8 +304,7 @@ class AzureStore:
         from azure.core.exceptions import AzureError, ResourceNotFoundError
 
         if self._sdk is None:
-            with blob_storage_resource(self._access).get_client() as client:
-                self._sdk = client
+            self._sdk = self._service_client()
         try:
             self._sdk.get_blob_client(container, name).delete_blob()
         except ResourceNotFoundError:
@@ -315,7 +320,7 @@ class AzureStore:
 
         prefix = f"{below}/" if below else ""
         try:
-            with blob_storage_resource(self._access).get_client() as client:
+            with self._service_client() as client:
                 blobs = builtins.list(client.get_container_client(container).list_blobs(prefix))
         except AzureError as error:
             raise StorageUnavailableError(

@@ -131,7 +131,7 @@ def open_decompressed(raw: ByteSource) -> DecompressedStream:
     and frames included) are recognised by their first bytes; anything else is delivered as it is.
     """
     head = _read_fully(raw, _MAGIC_BYTES)
-    if not head.startswith((_GZIP_MAGIC, *_BZIP2_MAGIC, *_ZSTD_MAGIC)):
+    if not _is_compressed(head):
         return _PlainStream(raw, head)
     counted = _Counted(_blocks(raw, head, _INPUT_BYTES))
     if head.startswith(_GZIP_MAGIC):
@@ -139,6 +139,16 @@ def open_decompressed(raw: ByteSource) -> DecompressedStream:
     if head.startswith(_BZIP2_MAGIC):
         return DecompressedStream(_bounded(_bunzip2(counted), counted))
     return DecompressedStream(_bounded(_unzstd(counted), counted))
+
+
+def open_plain(raw: ByteSource) -> DecompressedStream | None:
+    """As `open_decompressed`, but None where `raw` is compressed."""
+    head = _read_fully(raw, _MAGIC_BYTES)
+    return None if _is_compressed(head) else _PlainStream(raw, head)
+
+
+def _is_compressed(head: bytes) -> bool:
+    return head.startswith((_GZIP_MAGIC, *_BZIP2_MAGIC, *_ZSTD_MAGIC))
 
 
 class _Counted(Iterator[bytes]):

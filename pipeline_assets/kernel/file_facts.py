@@ -7,10 +7,21 @@ they are kept (`storage.manifests`).
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Final, TypeVar
 
 import polars as pl
+
+from pipeline_assets.kernel.heads import content_head, has_first_line
+
+Key = TypeVar("Key", date, str)
+
+_COUNTS: Final = (
+    *("bytes", "lines", "parsed", "requests", "errors"),
+    *("continuation", "rejected", "blank", "comment"),
+)
 
 
 @dataclass
@@ -57,3 +68,29 @@ class FileFacts:
             counted.update(dict(moments.dt.date().value_counts().iter_rows()))
         days.clear()
         days.update(sorted(counted.items()))
+
+
+def joined(stretches: Sequence[FileFacts], sha256: str) -> FileFacts:
+    """What is known of a file read in stretches, given in their order; `sha256` is the whole file's."""
+    first = stretches[0]
+    moments = [facts for facts in stretches if facts.first_event is not None]
+    return FileFacts(
+        sha256=sha256,
+        first_event=min((facts.first_event for facts in moments if facts.first_event), default=None),
+        last_event=max((facts.last_event for facts in moments if facts.last_event), default=None),
+        event_days=_added(facts.event_days for facts in stretches),
+        error_days=_added(facts.error_days for facts in stretches),
+        head=next((facts.head for facts in stretches if has_first_line(facts.head)), content_head(sha256)),
+        damaged=any(facts.damaged for facts in stretches),
+        formats=_added(facts.formats for facts in stretches),
+        confidence=first.confidence,
+        unknown_format=all(facts.unknown_format for facts in stretches),
+        **{name: sum(getattr(facts, name) for facts in stretches) for name in _COUNTS},
+    )
+
+
+def _added(counts: Iterable[dict[Key, int]]) -> dict[Key, int]:
+    added: Counter[Key] = Counter()
+    for each in counts:
+        added.update(each)
+    return {key: added[key] for key in sorted(added)}

@@ -12,7 +12,7 @@ comes out of them together.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -157,10 +157,20 @@ class LineReader:
     - `unterminated`: the number of the last line where it has no line feed, else None.
 
     A byte order mark at the beginning hides neither a comment nor a blank line.
+
+    Where the stream is not a file's beginning, `offset` says how many bytes stand before it, `lines_before`
+    how many lines, and `directives` which of them are such. Then `lines` counts those too, `bytes` does not.
     """
 
     def __init__(
-        self, stream: ByteSource, *, chunk_bytes: int = CHUNK_BYTES, max_line_bytes: int = MAX_LINE_BYTES
+        self,
+        stream: ByteSource,
+        *,
+        chunk_bytes: int = CHUNK_BYTES,
+        max_line_bytes: int = MAX_LINE_BYTES,
+        offset: int = 0,
+        lines_before: int = 0,
+        directives: Iterable[Directive] = (),
     ) -> None:
         if chunk_bytes < 1 or max_line_bytes < 1:
             raise ValueError("chunk_bytes and max_line_bytes must be at least 1")
@@ -173,14 +183,14 @@ class LineReader:
         # The line whose end has not been read yet: its bytes, or the first of them, and its true length.
         self._open = bytearray()
         self._open_length = 0
-        self._open_offset = 0
+        self._open_offset = offset
         self.bytes = 0
-        self.lines = 0
+        self.lines = lines_before
         self.blank = 0
         self.comment = 0
         self.first_line: bytes | None = None
         self.damage: RejectReason | None = None
-        self.directives: list[Directive] = []
+        self.directives: list[Directive] = list(directives)
         self.unterminated: int | None = None
 
     @property

@@ -9,10 +9,10 @@ What a file yields does not depend on where its chunks are cut.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final
 
 import polars as pl
@@ -31,6 +31,7 @@ from pipeline_assets.kernel.lines import (
     LINES_SCHEMA,
     MAX_LINE_BYTES,
     Block,
+    Directive,
     LineReader,
 )
 from pipeline_assets.kernel.readers import Formats, read_texts
@@ -61,6 +62,29 @@ class ReadOptions:
     earliest: date = date(2015, 1, 1)
     latest: date = date(2100, 1, 1)
     formats: tuple[Definition, ...] = ()
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a file's first lines decide of all of it: the sample, and whether any of its lines is known."""
+
+    sample: Sample
+    knows_the_sample: bool
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where in a file a stretch of it begins, and what is to be known there of what comes before.
+
+    `formats` says of each format how many rows come before, and which line is the first of them. It is asked
+    for only where the file's last line has no line feed.
+    """
+
+    beginning: Beginning
+    offset: int
+    lines_before: int
+    directives: tuple[Directive, ...] = ()
+    formats: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,7 +133,8 @@ class FileReader:
     """Reads one landed file; to be iterated once, after which `facts` is complete.
 
     Bytes never make it raise; errors of the stream itself (`OSError`) pass through. `quick` is as in
-    `Formats`.
+    `Formats`. With `start`, the stream is a stretch of a plain file from there on, and `facts` are the
+    stretch's (`file_facts.joined`); where stretches may begin is for `stretches` to say.
     """
 
     def __init__(
@@ -121,15 +146,20 @@ class FileReader:
         chunk_bytes: int = CHUNK_BYTES,
         max_line_bytes: int = MAX_LINE_BYTES,
         quick: bool = True,
+        start: Start | None = None,
     ) -> None:
         self.facts = FileFacts()
+        self._start = start
         self._options = options
         self._source_file = source_file
         self._site = options.site or site_from_name(source_file) or _DEFAULT_SITE
         self._lines = LineReader(
-            open_decompressed(stream),
+            open_decompressed(stream) if start is None else stream,
             chunk_bytes=max(1, chunk_bytes // _BLOCKS_IN_CHUNK),
             max_line_bytes=max_line_bytes,
+            offset=start.offset if start else 0,
+            lines_before=start.lines_before if start else 0,
+            directives=start.directives if start else (),
         )
         self._formats = Formats(options.timezone, quick=quick)
         self._begin = datetime.combine(options.earliest, time(), UTC)
@@ -144,16 +174,23 @@ class FileReader:
         self._first_lines: dict[str, int] = {}
 
     @property
+    def beginning(self) -> Beginning:
+        """What the first lines decide; complete with the first chunk."""
+        return Beginning(self._sample, self._knows_the_sample)
+
+    @property
+    def formats_seen(self) -> dict[str, tuple[int, int]]:
+        """How many rows of each format there are, and which line is the first of them."""
+        return {name: (count, self._first_lines[name]) for name, count in self.facts.formats.items()}
+
+    @property
     def site(self) -> str:
         """The site of lines that name none."""
         return self._site
 
     def __iter__(self) -> Iterator[ParsedChunk]:
         blocks = self._lines.blocks()
-        first = sample_of(blocks)
-        sample = pl.concat([LINES_SCHEMA.to_frame(), *(block.frame(most=SAMPLE_LINES) for block in first)])
-        readable = sample.filter(pl.col("fault").is_null()).head(SAMPLE_LINES)
-        self._sample = Sample.of(with_text(readable), self._options.formats, self._options.timezone)
+        first = self._begin_with(blocks)
         self._formats = replace(self._formats, own=self._sample.own)
         held = LINES_SCHEMA.to_frame()
         left: list[pl.DataFrame] = []
@@ -184,6 +221,18 @@ class FileReader:
             chunk, _ = self._read(pl.concat([held, *left], rechunk=True), last=None)
             yield chunk
         self._complete_facts()
+
+    def _begin_with(self, blocks: Iterator[Block]) -> list[Block]:
+        """The first blocks; what a file's first lines decide is known then."""
+        if self._start is not None:
+            self._sample = self._start.beginning.sample
+            self._knows_the_sample = self._start.beginning.knows_the_sample
+            return list(islice(blocks, 1))
+        first = sample_of(blocks)
+        sample = pl.concat([LINES_SCHEMA.to_frame(), *(block.frame(most=SAMPLE_LINES) for block in first)])
+        readable = sample.filter(pl.col("fault").is_null()).head(SAMPLE_LINES)
+        self._sample = Sample.of(with_text(readable), self._options.formats, self._options.timezone)
+        return first
 
     def _left_over(self, block: Block) -> pl.DataFrame | None:
         """The lines of a block that an expression must read; the others wait in `_quick`.
@@ -280,7 +329,9 @@ class FileReader:
         if unterminated is None or not requests.height or requests["line_number"].item(-1) != unterminated:
             return requests
         counts, firsts = Counter(self.facts.formats), dict(self._first_lines)
-        for name, count, line in _formats(requests.head(requests.height - 1)):
+        before = self._start.formats if self._start else {}
+        more = [(name, *seen) for name, seen in before.items()]
+        for name, count, line in (*more, *_formats(requests.head(requests.height - 1))):
             counts[name] += count
             firsts[name] = min(line, firsts.get(name, line))
         usual = min(counts, key=lambda name: (-counts[name], firsts[name]), default="")
@@ -356,7 +407,8 @@ class FileReader:
         facts.parsed = facts.requests + facts.errors
         facts.formats = dict(sorted(facts.formats.items()))
         facts.bytes, facts.sha256 = lines.bytes, lines.sha256
-        facts.lines, facts.blank, facts.comment = lines.lines, lines.blank, lines.comment
+        facts.lines = lines.lines - (self._start.lines_before if self._start else 0)
+        facts.blank, facts.comment = lines.blank, lines.comment
         facts.damaged = lines.damaged
         if self._sample.lines:
             facts.confidence = round(self._known_in_sample / self._sample.lines, 3)

@@ -21,7 +21,7 @@ from typing import Any
 import polars as pl
 
 from pipeline_assets.kernel.file_facts import FileFacts
-from pipeline_assets.kernel.parse import FileReader, ReadOptions
+from pipeline_assets.kernel.parse import FileReader, ReadOptions, Start
 from pipeline_assets.kernel.schemas import BRONZE_ERRORS, BRONZE_REJECTED, BRONZE_REQUESTS
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -61,11 +61,12 @@ def read(
     name: str = "logs/x/any.log",
     *,
     quick: bool = True,
+    start: Start | None = None,
     **limits: int,
 ) -> Bronze:
     """Read one file to its end; every chunk must have exactly the catalogue's columns and types."""
     stream = io.BytesIO(content) if isinstance(content, bytes) else content
-    reader = FileReader(stream, name, options, quick=quick, **limits)
+    reader = FileReader(stream, name, options, quick=quick, start=start, **limits)
     found: dict[str, list[Row]] = {"requests": [], "errors": [], "rejected": []}
     for chunk in reader:
         for table in (BRONZE_REQUESTS, BRONZE_ERRORS, BRONZE_REJECTED):

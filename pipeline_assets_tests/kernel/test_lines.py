@@ -27,7 +27,7 @@ PLAIN = st.lists(
 
 
 def cut(content: bytes, **limits: int) -> tuple[Cut, LineReader]:
-    reader = LineReader(io.BytesIO(content), **limits)
+    reader = LineReader(io.BytesIO(content), **limits)  # type: ignore[arg-type]
     rows: Cut = []
     for frame in reader:
         assert frame.schema == LINES_SCHEMA
@@ -164,7 +164,7 @@ def test_a_line_without_end_is_read_in_bounded_memory() -> None:
 @pytest.mark.parametrize("limits", [{"chunk_bytes": 0}, {"max_line_bytes": 0}])
 def test_limits_must_be_positive(limits: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        LineReader(io.BytesIO(b""), **limits)
+        LineReader(io.BytesIO(b""), **limits)  # type: ignore[arg-type]
 
 
 @settings(deadline=None, max_examples=100)

@@ -64,6 +64,15 @@ def refresh_layer(context: Context, unit: Unit, derivation: Derivation, *, reuse
         return _refresh(context, unit, derivation, reuse)
 
 
+def attempts_to_make(previous: Manifest, source: Manifest, *, reuse: bool) -> tuple[list[str], set[str]]:
+    """The attempts of a source layer that its layer, as it is, lacks; and those whose parts it keeps."""
+    kept = previous.attempts if reuse and previous.kernel == KERNEL_VERSION else set()
+    # What retention has deleted of the source can't be made again, so what there is of it stays.
+    gone = source.attempts & set(source.removed)
+    kept |= previous.attempts & gone
+    return sorted(source.attempts - kept - gone), kept
+
+
 def _refresh(context: Context, unit: Unit, derivation: Derivation, reuse: bool) -> Manifest | None:
     made: dict[str, list[Part]] = {}
     for _ in range(_TRIES):
@@ -72,11 +81,10 @@ def _refresh(context: Context, unit: Unit, derivation: Derivation, reuse: bool) 
         if source.etag is None:
             return None
         previous = stored.value
-        kept = previous.attempts if reuse and previous.kernel == KERNEL_VERSION else set()
-        # What retention has deleted of the source can't be made again, so what there is of it stays.
-        gone = source.value.attempts & set(source.value.removed)
-        kept |= previous.attempts & gone
-        for attempt in sorted(source.value.attempts - kept - gone - made.keys()):
+        missing, kept = attempts_to_make(previous, source.value, reuse=reuse)
+        for attempt in missing:
+            if attempt in made:
+                continue
             writer = PartWriter(context.store, derivation.layer, unit, attempt)
             derivation.write(context, unit, Attempt.of(source.value, attempt), writer)
             made[attempt] = writer.close()

@@ -6,7 +6,7 @@ What belongs here: which parts must be rolled up, and the commit. What does not:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Final
 
@@ -16,13 +16,16 @@ from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.derive import Attempt, Derivation, refresh_layer
 from pipeline_assets.kernel.rollups import PROVEN, ROLLUPS, proven_rows, roll_up_part
 from pipeline_assets.kernel.schemas import SILVER
-from pipeline_assets.storage.manifests import FileRecord, Manifest
+from pipeline_assets.storage.manifests import FileRecord, Manifest, Part
 from pipeline_assets.storage.parts import PartWriter, part_paths, scan_table
 from pipeline_assets.storage.quarantine import InvalidRowsError
 from pipeline_assets.storage.units import Unit
 
 # What one rollup may gather before it is written: that of some 150 MB of log, or more.
 _GATHERED_BYTES: Final = 32 << 20
+
+# Takes the rows of a rollup, by its name.
+Write = Callable[[str, pl.LazyFrame], None]
 
 _LINES_SCHEMA: Final = {
     "source_file": pl.String(),
@@ -36,21 +39,30 @@ _LINES_SCHEMA: Final = {
 
 def refresh_gold(context: Context, unit: Unit, *, reuse: bool) -> Manifest | None:
     """Bring a unit's gold up to its silver; None where there is no silver."""
-    return refresh_layer(context, unit, _GOLD, reuse=reuse)
+    return refresh_layer(context, unit, GOLD_OF_SILVER, reuse=reuse)
 
 
-def _roll_up(context: Context, unit: Unit, silver: Attempt, writer: PartWriter) -> None:
-    # Part by part, and what has gathered is written from time to time, so that memory is bounded by parts and
-    # not by the delivery. Rows of equal keys in two parts of gold are merged with the day.
+def roll_up_parts(
+    context: Context, unit: Unit, parts: Iterable[Part], write: Write, files: Iterable[FileRecord] = ()
+) -> None:
+    """Write the rollups of parts of a unit's silver, and of those lines of `files` that became no row.
+
+    Part by part, and what has gathered is written from time to time, so that memory is bounded by parts and
+    not by the delivery. Rows of equal keys in two parts of gold are merged with the day.
+    """
     gathered: dict[str, list[pl.DataFrame]] = {}
-    for part in silver.parts:
+    for part in parts:
         paths = part_paths("silver", unit, [part])
         rows = scan_table(context.store, paths, SILVER[part.table].schema, f"silver/{unit}")
         _gather(gathered, roll_up_part(part.table, rows))
-        _write(gathered, writer, beyond=_GATHERED_BYTES)
-    _gather(gathered, roll_up_part("lines", _lines_without_a_row(silver.files).lazy()))
-    _write(gathered, writer, beyond=0)
-    _prove_rows(context, unit, silver, writer)
+        _write(gathered, write, beyond=_GATHERED_BYTES)
+    _gather(gathered, roll_up_part("lines", _lines_without_a_row(files).lazy()))
+    _write(gathered, write, beyond=0)
+
+
+def _roll_up(context: Context, unit: Unit, silver: Attempt, writer: PartWriter) -> None:
+    roll_up_parts(context, unit, silver.parts, writer.write, silver.files)
+    prove_rows(context, unit, silver, writer.parts)
 
 
 def _gather(gathered: dict[str, list[pl.DataFrame]], rolled: Mapping[str, pl.DataFrame]) -> None:
@@ -60,12 +72,12 @@ def _gather(gathered: dict[str, list[pl.DataFrame]], rolled: Mapping[str, pl.Dat
             gathered.setdefault(name, []).append(frame)
 
 
-def _write(gathered: dict[str, list[pl.DataFrame]], writer: PartWriter, *, beyond: int) -> None:
+def _write(gathered: dict[str, list[pl.DataFrame]], write: Write, *, beyond: int) -> None:
     """Write the rollups that have come to more than so many bytes; they are then gathered no more."""
     for name in list(gathered):
         if sum(frame.estimated_size() for frame in gathered[name]) > beyond:
             lazy = [frame.lazy() for frame in gathered.pop(name)]
-            writer.write(name, ROLLUPS[name].merge_files(lazy) if len(lazy) > 1 else lazy[0])
+            write(name, ROLLUPS[name].merge_files(lazy) if len(lazy) > 1 else lazy[0])
 
 
 def _lines_without_a_row(files: Iterable[FileRecord]) -> pl.DataFrame:
@@ -91,10 +103,10 @@ def _lines_without_a_row(files: Iterable[FileRecord]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_LINES_SCHEMA, orient="row")
 
 
-def _prove_rows(context: Context, unit: Unit, silver: Attempt, writer: PartWriter) -> None:
-    """Every row of silver is in the gold that was written."""
+def prove_rows(context: Context, unit: Unit, silver: Attempt, parts: Iterable[Part]) -> None:
+    """Every row of silver is in the gold that was written. Raises `InvalidRowsError` where one is not."""
     written: dict[str, list[str]] = {}
-    for part in writer.parts:
+    for part in parts:
         written.setdefault(part.table, []).extend(part_paths("gold", unit, [part]))
     rows = {name: context.store.scan_parquet(paths) for name, paths in written.items()}
     for table in PROVEN:
@@ -104,4 +116,4 @@ def _prove_rows(context: Context, unit: Unit, silver: Attempt, writer: PartWrite
             raise InvalidRowsError(f"{unit}: {wanted} {table} in silver but {found} in gold")
 
 
-_GOLD: Final = Derivation("gold", "silver", _roll_up)
+GOLD_OF_SILVER: Final = Derivation("gold", "silver", _roll_up)

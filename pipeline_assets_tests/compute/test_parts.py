@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_assets.compute import bronze, gold
+from pipeline_assets.compute import gold, reading
 from pipeline_assets.kernel.parse import FileReader
 from pipeline_assets.storage.encoding import Encoder
 from pipeline_assets.storage.manifests import read_manifest
@@ -21,7 +21,7 @@ from pipeline_assets_tests.world import World
 def test_a_delivery_in_many_parts_is_served_as_in_one(
     files: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bronze, "FileReader", partial(FileReader, chunk_bytes=1_000))
+    monkeypatch.setattr(reading, "FileReader", partial(FileReader, chunk_bytes=1_000))
     monkeypatch.setattr(Encoder, "is_full", property(lambda self: True))
     monkeypatch.setattr(gold, "_GATHERED_BYTES", 0)
     world = World(tmp_path / "storage", look_back_days=100_000)

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import pytest
 
-from pipeline_assets.compute import bronze
+from pipeline_assets.compute import reading
 from pipeline_assets.compute.forget import UnknownPathError, forget
 from pipeline_assets.compute.publish import rebuild_days
 from pipeline_assets.compute.reconcile import reconcile
@@ -53,7 +53,7 @@ def test_rows_that_are_missing_in_the_written_parts_are_never_committed(
         return {}
 
     world.land("logs/2024-01-15/access.log", line(1) + line(2) + line(5))
-    monkeypatch.setattr(bronze, "rows_by_file", lose_rows)
+    monkeypatch.setattr(reading, "rows_by_file", lose_rows)
     assert world.process([FIRST], reuse=True) == [FIRST]
     assert "the parts hold 0 rows" in (control.quarantined(world.context.store, FIRST) or "")
 

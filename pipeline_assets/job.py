@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import click
@@ -26,18 +26,17 @@ from pipeline_assets.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from pipeline_assets.compute.context import Context
-    from pipeline_assets.compute.job_spec import JobSpec, UnitAnswer
-    from pipeline_assets.storage.manifests import Layer, Manifest
+    from pipeline_assets.compute.engine import Compute
+    from pipeline_assets.storage.manifests import Layer
     from pipeline_assets.storage.units import Unit
 
-Step = Literal["bronze", "silver", "gold", "publish", "maintain", "check"]
+Step = Literal["bronze", "silver", "gold", "publish", "check", "maintain"]
 _STEPS: Final[tuple[Step, ...]] = get_args(Step)
 _LAYERS: Final[tuple[Layer, ...]] = ("bronze", "silver", "gold")
+_NAMED: Final = 10
 FAILED: Final = 1
 WRONG_USE: Final = 2
 UNAVAILABLE: Final = 3
-
-Say = Callable[[str], None]
 
 
 def main() -> None:
@@ -102,8 +101,8 @@ def _command(steps: str, what: Literal["new", "full"], units: str, more_follows:
             _layers(context, layers, todo, reuse=what == "new")
         if "publish" in chosen:
             _publish(context, todo)
-    failed = "maintain" in chosen and not _maintained(context, settings)
-    failed |= "check" in chosen and not _is_current(context, settings)
+    failed = "check" in chosen and not _agrees(context, settings)
+    failed |= "maintain" in chosen and not _maintained(context, settings)
     bad = _tell_quarantined(context)
     return FAILED if failed or (bad and not more_follows) else 0
 
@@ -157,20 +156,23 @@ def _mark_pending(context: Context, units: Iterable[Unit]) -> None:
             control.mark_pending(context.store, unit)
 
 
-def _layers(context: Context, layers: Collection[Layer], units: list[Unit], *, reuse: bool) -> None:
-    from pipeline_assets.compute.job_spec import JobSpec
+def _layers(context: Context, layers: list[Layer], units: list[Unit], *, reuse: bool) -> None:
+    from pipeline_assets.compute.engine import Request
 
-    ready = units if "bronze" in layers else _readable(context, units)
-    if not ready:
-        return
-    spec = JobSpec(layers=tuple(layers), units=tuple(ready), reuse=reuse)
-    began = time.monotonic()
-    answers = list(_run_here(context, spec))
-    fates = Counter(answer.fate for answer in answers)
-    _say(
-        f"{', '.join(layers)}: {', '.join(f'{count} {fate}' for fate, count in sorted(fates.items()))}"
-        f" in {time.monotonic() - began:.0f} s, CPU {sum(answer.cpu_seconds for answer in answers):.0f} s"
-    )
+    ready = set(units if "bronze" in layers else _readable(context, units))
+    for number, layer in enumerate(layers):
+        if not ready:
+            return
+        began, cpu = time.monotonic(), time.process_time()
+        request = Request(layer, tuple(sorted(ready)), reuse, tuple(layers[number + 1 :]))
+        fates: Counter[str] = Counter()
+        for done in _here(context).refresh(request, lambda message: None):
+            fates["quarantined" if done.quarantined else "made" if done.manifest else "empty"] += 1
+            if done.quarantined:
+                ready.discard(done.unit)
+        counts = ", ".join(f"{count} {fate}" for fate, count in sorted(fates.items()))
+        took = f"{time.monotonic() - began:.0f} s, CPU {time.process_time() - cpu:.0f} s"
+        _say(f"{layer}: {counts} in {took}")
 
 
 def _readable(context: Context, units: Iterable[Unit]) -> list[Unit]:
@@ -181,37 +183,13 @@ def _readable(context: Context, units: Iterable[Unit]) -> list[Unit]:
     return [unit for unit in units if unit not in bad]
 
 
-def _run_here(context: Context, spec: JobSpec) -> Iterator[UnitAnswer]:
-    """Do what is asked in this process."""
-    from pipeline_assets.compute.bronze import refresh_bronze
-    from pipeline_assets.compute.gold import refresh_gold
-    from pipeline_assets.compute.job_spec import UnitAnswer
-    from pipeline_assets.compute.silver import refresh_silver
-    from pipeline_assets.storage.quarantine import QuarantinedError
+def _here(context: Context) -> Compute:
+    """This process, as a place where layers are made."""
+    from pipeline_assets.compute.engine import LocalCompute
+    from pipeline_assets.compute.metering import Meter
+    from pipeline_assets.storage.counting import CountingStore
 
-    derived = {"silver": refresh_silver, "gold": refresh_gold}
-    for unit in spec.units:
-        began, cpu = time.monotonic(), time.process_time()
-        made: Manifest | None = None
-        gone: tuple[str, ...] = ()
-        reason = ""
-        try:
-            for layer in spec.layers:
-                if layer == "bronze":
-                    done = refresh_bronze(context, unit, reuse=spec.reuse)
-                    made, gone = done.manifest, done.gone_files
-                else:
-                    made = derived[layer](context, unit, reuse=spec.reuse)
-        except QuarantinedError as error:
-            reason = error.reason
-        yield UnitAnswer(
-            unit,
-            "quarantined" if reason else "made" if made else "empty",
-            reason,
-            gone,
-            time.monotonic() - began,
-            time.process_time() - cpu,
-        )
+    return LocalCompute(context, Meter(CountingStore(context.store)))
 
 
 def _publish(context: Context, units: list[Unit]) -> None:
@@ -221,7 +199,7 @@ def _publish(context: Context, units: list[Unit]) -> None:
     # Copies elsewhere may have begun or ceased to count because of these.
     done = publish_units(context, [*units, *control.flipped(context.store)])
     for reason in done.closed.values():
-        _say(visible(reason))
+        _say(reason)
     _say(f"published: {len(done.days)} days with {sum(done.days.values()):,} hits")
 
 
@@ -230,24 +208,23 @@ def _maintained(context: Context, settings: Settings) -> bool:
 
     report = maintain(context, settings, deep=True)
     for problem in report.failed:
-        _say(visible(str(problem)))
+        _say(problem)
     _say(f"maintained: {report.files:,} files deleted, {report.bytes:,} bytes freed")
     return not report.failed
 
 
-def _is_current(context: Context, settings: Settings) -> bool:
+def _agrees(context: Context, settings: Settings) -> bool:
+    """Whether serving shows what was read. What has landed meanwhile is for the next job."""
     from pipeline_assets.overview import overview
 
     state = overview(context, settings)
-    for what, names in (
-        ("behind", state.behind),
-        ("new", state.new_files),
-        ("disagreeing", list(state.disagreeing)),
-    ):
+    deliveries = sum(state.units.values())
+    _say(f"checked: {state.days} days, {deliveries} deliveries, {len(state.new_files)} new files")
+    wrong = {"behind": state.behind, "disagreeing": list(state.disagreeing)}
+    for what, names in wrong.items():
         if names:
-            _say(f"{what}: {visible(', '.join(map(str, names[:10])))}" + (" ..." if len(names) > 10 else ""))
-    _say(f"checked: {state.days} days, {sum(state.units.values())} deliveries")
-    return state.is_current
+            _say(f"{what}: {', '.join(names[:_NAMED])}" + (" and others" if len(names) > _NAMED else ""))
+    return not any(wrong.values())
 
 
 def _tell_quarantined(context: Context) -> bool:
@@ -255,13 +232,13 @@ def _tell_quarantined(context: Context) -> bool:
 
     bad = control.all_quarantined(context.store)
     for unit, reason in sorted(bad.items()):
-        _say(f"quarantined {unit}: {visible(reason)}")
+        _say(f"quarantined {unit}: {reason}")
     return bool(bad)
 
 
 def _say(text: str) -> None:
-    # A cluster's log is read while the task runs.
-    print(text, flush=True)
+    # A cluster's log is read while the task runs, and what it says holds the names of files.
+    print(visible(text), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What is deployed elsewhere: the files in `deploy/`, judged by those who would read them."""

@@ -49,7 +49,11 @@ def older_version() -> Iterator[None]:
         return rows.select(traffic.column_names)
 
     def values(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-        return series.hourly_values({**state, "visitors": schemas.GOLD_VISITORS.empty().drop("source_file")})
+        empty = {
+            table.name: table.empty().drop("source_file")
+            for table in (schemas.GOLD_VISITORS, schemas.GOLD_CLIENTS)
+        }
+        return series.hourly_values({**state, **empty})
 
     whole: list[tuple[Any, dict[str, Any]]] = [
         (schemas.SERVING, serving),

@@ -324,9 +324,10 @@ def _incident_text(row: Mapping[str, Any]) -> str:
     also = f"; also {', '.join(SERIES[name].what for name in row['also'])}" if row["also"] else ""
     # The first of each kind carries most.
     most = {change["kind"]: change for change in reversed(row["changes"])}
+    judged = {client["remote_host"]: client for client in row["clients"] or ()}
     changes = [
         f"{change['kind']} {shortened(change['what'], 80)}: {change['observed']:,.0f},"
-        f" usually {change['expected']:,.0f}"
+        f" usually {change['expected']:,.0f}" + _judgement(judged.get(change["what"]), change["kind"])
         for change in reversed(most.values())
     ]
     inside = f" ({'; '.join(changes)})" if changes else ""
@@ -335,6 +336,14 @@ def _incident_text(row: Mapping[str, Any]) -> str:
         f" in the {row['lane']}"
         f" of {row['peak_at']:%H:%M} UTC, usually {usual}{also}{inside}"
     )
+
+
+def _judgement(client: Mapping[str, Any] | None, kind: str) -> str:
+    """What a client is, by its profile, and why."""
+    if client is None or kind != "client":
+        return ""
+    name = f" {shortened(client['name'], 40)}" if client["name"] else ""
+    return f", {client['kind']}{name} ({', '.join(client['reasons'])})"
 
 
 # A table of the models whose rows are worth an alert: what turns its rows of the last days into problems.

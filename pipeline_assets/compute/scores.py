@@ -86,4 +86,5 @@ def _explained(store: Store, incidents: pl.DataFrame, scores: pl.DataFrame) -> p
         return near.select("event_date", "site", *columns).collect()
 
     visits = rows("visits_daily", "started_at", "ended_at", "remote_host", "hits")
-    return explain(incidents, scores, visits, rows("paths_daily", "path", "hits"))
+    profiles = rows("client_profiles", "remote_host", "kind", "name", "reasons", "paths", "hits")
+    return explain(incidents, scores, visits, rows("paths_daily", "path", "hits"), profiles)

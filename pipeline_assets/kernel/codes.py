@@ -28,11 +28,13 @@ def spelled(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def answers(texts: pl.Series, ask: Callable[[pl.Series], pl.DataFrame]) -> pl.DataFrame:
-    """What `ask` says of each text, in the rows' order; it is given each distinct one once, and never a null.
+    """What `ask` says of each text, in the rows' order; it is given each one once, and never a null.
 
-    `ask` returns a row for each text it is given, in their order. A null has nulls for answers.
+    The texts may be coded. `ask` returns a row for each text that it is given, in their order. A null has
+    nulls for answers.
     """
-    rows = texts.cast(pl.Categorical(pl.Categories.random()))
+    is_coded = isinstance(texts.dtype, pl.Categorical)
+    rows = texts if is_coded else texts.cast(pl.Categorical(pl.Categories.random()))
     distinct = rows.unique().drop_nulls()
     numbers = distinct.to_physical()
     highest = numbers.max()

@@ -37,7 +37,7 @@ _ROLLUPS_OF: Final[Mapping[str, tuple[str, ...]]] = {
 # What of serving says the same as what the model tables are made of.
 _SERVING_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "traffic_scores": ("traffic_hourly",),
-    "incidents": ("traffic_hourly", "traffic_minutely", "visits_daily", "paths_daily"),
+    "incidents": ("traffic_hourly", "traffic_minutely", "visits_daily", "paths_daily", "clients_daily"),
     "client_profiles": ("clients_daily", "visits_daily"),
 }
 _DERIVED: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
@@ -56,6 +56,7 @@ _DERIVED: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("gold", "failures"): ("status",),
     ("gold", "pages"): ("path_kind",),
     ("gold", "bucket"): ("bytes", "duration_us"),
+    ("gold", "paths"): ("path",),
     ("gold", "key_1"): ("path", "referrer_kind", "level"),
     ("gold", "key_2"): ("path_kind", "referer", "module"),
     ("gold", "key_3"): ("search_phrase", "template"),

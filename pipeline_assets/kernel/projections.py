@@ -34,7 +34,8 @@ def prepared(state: State) -> State:
     """
     visitors = state["visitors"]
     texts = coded(visitors.lazy().select(_VISITOR_TEXTS)).collect()
-    return {**state, "visitors": visitors.with_columns(texts)}
+    clients = state["clients"].with_columns(pl.col("remote_host").cast(texts.schema["remote_host"]))
+    return {**state, "visitors": visitors.with_columns(texts), "clients": clients}
 
 
 def traffic_hourly(state: State) -> pl.DataFrame:

@@ -12,17 +12,18 @@ there are is not limited here, because every limit that knows only what came bef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import polars as pl
 
-from pipeline_assets.kernel import histograms
+from pipeline_assets.kernel import histograms, sketches
 from pipeline_assets.kernel.clean import written_date
 from pipeline_assets.kernel.codes import answers, coded, spelled
 from pipeline_assets.kernel.referrers import without_query
 from pipeline_assets.kernel.schemas import (
+    GOLD_CLIENTS,
     GOLD_COUNTS,
     GOLD_TRAFFIC,
     GOLD_VISITORS,
@@ -102,18 +103,23 @@ def _adding_up(
     earliest: Iterable[str] = (),
     latest: Iterable[str] = (),
     determined: Iterable[str] = (),
+    sets: Collection[str] = (),
 ) -> Merge:
-    """Rows of equal keys are one: numbers add up, and of times the earliest or the latest holds.
+    """Rows of equal keys are one: numbers add up, of times the earliest or the latest holds, sets are united.
 
     What the keys determine is the same in all of them, but for units that an older library has answered.
     """
 
     def merge(rows: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
-        return rows.group_by(keys).agg(
-            *(pl.col(name).sum() for name in sums),
-            *(pl.col(name).min() for name in (*earliest, *determined)),
-            *(pl.col(name).max() for name in latest),
+        groups, others = (
+            rows.group_by(keys),
+            [
+                *(pl.col(name).sum() for name in sums),
+                *(pl.col(name).min() for name in (*earliest, *determined)),
+                *(pl.col(name).max() for name in latest),
+            ],
         )
+        return sketches.united(groups, sets, others) if sets else groups.agg(others)
 
     return merge
 
@@ -143,6 +149,14 @@ def _bounded(requests: pl.DataFrame) -> pl.DataFrame:
 
 
 _referrer: Final = without_query(pl.first()).str.slice(0, PATH_CHARACTERS).alias("referrer")
+
+
+def _hashed(requests: pl.DataFrame) -> pl.DataFrame:
+    """The rows with `path_hash`, for a client's different paths; none of static files that were served."""
+    hashes = answers(requests["path"], lambda texts: sketches.hash_texts(texts).to_frame()).to_series()
+    # A page brings its files with it, so they would say how pages are made and not what a client looks for.
+    is_looked_for = (pl.col("path_kind") == "page") | (pl.col("status") >= 400)
+    return requests.with_columns(path_hash=pl.when(is_looked_for).then(hashes))
 
 
 def _traffic(requests: pl.LazyFrame) -> pl.LazyFrame:
@@ -182,6 +196,14 @@ def _visitors(requests: pl.LazyFrame) -> pl.LazyFrame:
     )
     columns = GOLD_VISITORS.column_names
     return pl.concat([spelled(rows).select(columns) for rows in (by_hour, by_written_date)])
+
+
+def _clients(requests: pl.LazyFrame) -> pl.LazyFrame:
+    return (
+        requests.group_by(_CLIENTS_KEYS)
+        .agg(pl.len().cast(pl.Int64).alias("hits"), pl.col("path_hash").alias("paths"))
+        .with_columns(sketches.smallest(pl.col("paths")))
+    )
 
 
 def _request_counts(requests: pl.LazyFrame) -> pl.LazyFrame:
@@ -307,6 +329,7 @@ _TRAFFIC_KEYS: Final = tuple(GOLD_TRAFFIC.column_names[:-2])
 _VISITORS_KEYS: Final = (
     "source_file", "event_date", "hour", "site", "status_class", "is_bot", "remote_host", "user_agent",
 )  # fmt: skip
+_CLIENTS_KEYS: Final = tuple(GOLD_CLIENTS.column_names[:-2])
 _AGENT: Final = ("bot", "browser", "browser_version", "os", "device")
 _COUNTS_KEYS: Final = ("source_file", "event_date", "site", "aspect", *_NO_KEYS)
 _adding_up_counts: Final = _adding_up(("hits", "bytes", "failures"), ("first_seen",), ("last_seen",))
@@ -332,6 +355,12 @@ ROLLUPS: Final = {
             {"requests": visits_of},
             ("source_file", "event_date", "site", "remote_host", "user_agent"),
             join_intervals,
+        ),
+        Rollup(
+            GOLD_CLIENTS,
+            {"requests": _clients},
+            _CLIENTS_KEYS,
+            _adding_up(("hits",), sets=("paths",)),
         ),
         Rollup(
             GOLD_COUNTS,
@@ -360,7 +389,7 @@ def roll_up_part(source: str, silver: pl.LazyFrame) -> dict[str, pl.DataFrame]:
     rows = silver
     if source == "requests":
         # Read and coded once for all of them.
-        rows = coded(_bounded(silver.select(_REQUEST_COLUMNS).collect()).lazy()).collect().lazy()
+        rows = _hashed(coded(_bounded(silver.select(_REQUEST_COLUMNS).collect()).lazy()).collect()).lazy()
     wanted = {name: rollup for name, rollup in ROLLUPS.items() if source in rollup.sources}
     frames = pl.collect_all([rollup.roll_up(source, rows) for rollup in wanted.values()])
     return dict(zip(wanted, frames, strict=True))

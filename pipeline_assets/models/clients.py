@@ -14,6 +14,7 @@ from typing import Final
 
 import polars as pl
 
+from pipeline_assets.kernel import sketches
 from pipeline_assets.kernel.codes import spelled
 from pipeline_assets.kernel.schemas import MODEL_CLIENT_PROFILES
 from pipeline_assets.kernel.user_agents import crawler_tags
@@ -161,9 +162,16 @@ def _behaviour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
             .alias("is_attack_tool"),
         )
         .join(visits, on=_CLIENT, how="left")
+        .join(_paths(state), on=_CLIENT, how="left")
         .join(purposes, on="bot", how="left")
-        .with_columns(pl.col("pages", "visits", "seconds", "probes").fill_null(0))
+        .with_columns(pl.col("pages", "visits", "seconds", "probes", "paths").fill_null(0))
     )
+
+
+def _paths(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """How many different paths each address of a day asked for."""
+    sets = sketches.united(state["clients"].lazy().group_by(_CLIENT), ["paths"])
+    return spelled(sets.with_columns(paths=sketches.distinct(pl.col("paths")))).collect()
 
 
 def _purpose(tags: tuple[str, ...]) -> str:

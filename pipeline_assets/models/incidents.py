@@ -76,23 +76,33 @@ def find_incidents(hours: pl.DataFrame, minutes: pl.DataFrame, threshold: float)
 
 
 def explain(
-    incidents: pl.DataFrame, hours: pl.DataFrame, visits: pl.DataFrame, paths: pl.DataFrame
+    incidents: pl.DataFrame,
+    hours: pl.DataFrame,
+    visits: pl.DataFrame,
+    paths: pl.DataFrame,
+    profiles: pl.DataFrame,
 ) -> pl.DataFrame:
     """Incidents with what carries the difference: the statuses, sites, clients and paths that changed most.
 
-    `hours` has rows of `traffic_scores`, `visits` of `visits_daily` and `paths` of `paths_daily`, each of
-    the days of the incidents and of the `COMPARED_DAYS` before them.
+    `hours` has rows of `traffic_scores`, `visits` of `visits_daily`, `paths` of `paths_daily` and `profiles`
+    of `client_profiles`, each of the days of the incidents and of the `COMPARED_DAYS` before them.
     """
     changes = [
         [
             *_changed_series(row, hours),
-            *_changed_texts(row, "client", _in_visits(row, visits)),
+            *_changed_texts(row, "client", _of_clients(row, visits, profiles)),
             *_changed_texts(row, "path", _of_day(row, paths)),
         ]
         for row in incidents.iter_rows(named=True)
     ]
-    column = pl.Series("changes", changes, MODEL_INCIDENTS.schema["changes"])
-    return incidents.with_columns(column)
+    clients = [
+        _judged(row, [change["what"] for change in found if change["kind"] == "client"], profiles)
+        for row, found in zip(incidents.iter_rows(named=True), changes, strict=True)
+    ]
+    return incidents.with_columns(
+        pl.Series(name, values, MODEL_INCIDENTS.schema[name])
+        for name, values in (("changes", changes), ("clients", clients))
+    )
 
 
 def severity_of(distance: float, minutes: int) -> str:
@@ -176,6 +186,7 @@ def _row(part: _Part) -> dict[str, Any]:
         "distance": distance,
         "severity": severity_of(distance, minutes),
         "changes": [],
+        "clients": [],
     }
 
 
@@ -226,6 +237,27 @@ def _farthest(summed: pl.DataFrame, direction: str) -> list[dict[str, Any]]:
         .select("kind", "what", "observed", "expected")
         .to_dicts()
     )
+
+
+def _of_clients(row: Mapping[str, Any], visits: pl.DataFrame, profiles: pl.DataFrame) -> pl.DataFrame:
+    """What each client did: its requests in the incident's time of day, or its different paths of the day."""
+    if row["series"] != "busiest_client_paths":
+        return _in_visits(row, visits)
+    asked = pl.col("paths").fill_null(0).alias("hits")
+    return _of_site(row, profiles).select("event_date", pl.col("remote_host").alias("what"), asked)
+
+
+def _judged(row: Mapping[str, Any], clients: list[str], profiles: pl.DataFrame) -> list[dict[str, Any]]:
+    """The profiles of these clients on the incident's day, those of all sites by the one it is busiest at."""
+    known = (
+        _of_site(row, profiles)
+        .filter(pl.col("event_date") == row["event_date"], pl.col("remote_host").is_in(clients))
+        .sort("hits", "site", descending=[True, False])
+        .unique("remote_host", keep="first", maintain_order=True)
+        .select("remote_host", "kind", "name", "reasons")
+    )
+    order = {client: place for place, client in enumerate(clients)}
+    return sorted(known.iter_rows(named=True), key=lambda client: order[client["remote_host"]])
 
 
 def _in_visits(row: Mapping[str, Any], visits: pl.DataFrame) -> pl.DataFrame:

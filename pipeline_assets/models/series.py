@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from pipeline_assets.kernel import sketches
 from pipeline_assets.kernel.schemas import MODEL_TRAFFIC_SCORES
 from pipeline_assets.models.detector import HISTORY_DAYS, score_day, slots_a_day
 
@@ -55,7 +56,9 @@ SERIES: Final[Mapping[str, Series]] = {
     "status_5xx": Series("server errors"),
     "bot_share": Series("share of bots", is_share=True),
     "busiest_client_hits": Series("requests of the busiest client"),
+    "busiest_client_paths": Series("different paths of the client that asked for most"),
 }
+OF_CLIENTS: Final = ("busiest_client_hits", "busiest_client_paths")
 BY_MINUTE: Final = ("hits", "status_4xx", "status_5xx")
 # A log that begins or ends within an hour says little of it, but for so many minutes at its edges.
 _EDGE_MINUTES: Final = 10
@@ -105,13 +108,17 @@ def hourly_values(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """
     traffic = state["traffic"]
     visitors = state["visitors"].filter(pl.col("hour").is_not_null())
+    clients = state["clients"].with_columns(
+        pl.col("hits").alias("busiest_client_hits"),
+        sketches.distinct(pl.col("paths")).alias("busiest_client_paths"),
+    )
     slot = ["event_date", "hour", "site"]
     hits, status = pl.col("hits"), pl.col("status")
     no_site = pl.lit(None, pl.String).alias("site")
     alike = []
-    for rows, people in (
-        (traffic, visitors),
-        (traffic.with_columns(no_site), visitors.with_columns(no_site)),
+    for rows, people, each in (
+        (traffic, visitors, clients),
+        (traffic.with_columns(no_site), visitors.with_columns(no_site), clients.with_columns(no_site)),
     ):
         counts = rows.group_by(slot).agg(
             hits.sum(),
@@ -121,10 +128,10 @@ def hourly_values(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         )
         distinct = people.select(*slot, "remote_host", "user_agent").unique().group_by(slot).len("visitors")
         busiest = (
-            people.group_by(*slot, "remote_host")
-            .agg(hits.sum())
+            each.group_by(*slot, "remote_host")
+            .agg(pl.col(OF_CLIENTS).sum())
             .group_by(slot)
-            .agg(hits.max().alias("busiest_client_hits"))
+            .agg(pl.col(OF_CLIENTS).max())
         )
         alike.append(
             counts.join(distinct, on=slot, how="left", nulls_equal=True)

@@ -326,6 +326,7 @@ def test_incidents_of_the_last_days_are_told_and_older_and_muted_ones_are_not(wa
     assert found.text.startswith(f"{days[-1]} 01:0")
     assert " shop.example: high, " in found.text
     assert " 1,500" in found.text
+    assert "1: 1,500, usually 60, tool (its user agent is no browser's, it loaded" in found.text
     chosen = {"muted": "shop.*"}
     watched.world.settings = watched.world.settings.model_copy(update=chosen)
     assert watched.look() == []

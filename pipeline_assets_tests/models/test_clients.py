@@ -116,6 +116,15 @@ def test_numbers_of_an_address_are_those_of_all_its_user_agents() -> None:
     assert (row["hits"], row["pages"], row["user_agents"], row["user_agent"]) == (7, 4, 2, FIREFOX)
 
 
+def test_an_address_is_told_by_how_many_different_paths_it_asked_for() -> None:
+    # A page again, with its files, and one file that is missing.
+    visit = requests("1", ["/", "/?q=1", "/about", "/style.css", "/logo.png"])
+    row = profiles(visit, requests("1", ["/missing.png", "/about"], status=404))["1"]
+    assert row["paths"] == 3
+    crawl = requests("2", [f"/{number}" for number in range(2000)], every_s=3)
+    assert profiles(crawl)["2"]["paths"] == pytest.approx(2000, rel=0.2)
+
+
 def test_of_many_clients_scanners_and_the_busiest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "ROW_LIMIT", 2)
     kept = profiles(

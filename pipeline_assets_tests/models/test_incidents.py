@@ -11,7 +11,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline_assets.kernel.schemas import MODEL_INCIDENTS, MODEL_TRAFFIC_SCORES, SERVING
+from pipeline_assets.kernel.schemas import (
+    MODEL_CLIENT_PROFILES,
+    MODEL_INCIDENTS,
+    MODEL_TRAFFIC_SCORES,
+    SERVING,
+)
 from pipeline_assets.models.incidents import explain, find_incidents, severity_of
 from pipeline_assets.models.series import score_minutes
 
@@ -116,9 +121,41 @@ def test_what_carries_the_difference_is_named() -> None:
         schema=SERVING["paths_daily"].empty().select("event_date", "site", "path", "hits").schema,
         orient="row",
     )
-    (row,) = explain(incidents, by_hour, visits, paths).iter_rows(named=True)
+    profiles = pl.DataFrame(
+        [
+            {
+                "event_date": DAY,
+                "site": "a",
+                "remote_host": "10.0.0.1",
+                "kind": "scanner",
+                "reasons": ["why"],
+            },
+            {"event_date": before, "site": "a", "remote_host": "10.0.0.1", "kind": "human", "reasons": []},
+            {"event_date": DAY, "site": "b", "remote_host": "10.0.0.1", "kind": "tool", "reasons": []},
+        ],
+        schema=MODEL_CLIENT_PROFILES.schema,
+    )
+    (row,) = explain(incidents, by_hour, visits, paths, profiles).iter_rows(named=True)
     assert [tuple(change.values()) for change in row["changes"]] == [
         ("status", "5xx", 80.0, 2.0),
         ("client", "10.0.0.1", 70.0, 20.0),
         ("path", "/new", 60.0, 0.0),
     ]
+    assert [tuple(client.values()) for client in row["clients"]] == [("10.0.0.1", "scanner", None, ["why"])]
+
+
+def test_where_a_client_asks_for_unusually_many_paths_the_clients_are_told_by_their_paths() -> None:
+    by_hour = hours({"hour": 10, "site": "a", "score": 9.0, "series": "busiest_client_paths"})
+    visits, paths = (SERVING[name].empty() for name in ("visits_daily", "paths_daily"))
+    known = [(DAY, "10.0.0.1", 10, 400), (DAY, "10.0.0.2", 900, 3), (date(2024, 2, 29), "10.0.0.1", 10, 4)]
+    profiles = pl.DataFrame(
+        [dict(zip(("event_date", "remote_host", "hits", "paths"), row, strict=True)) for row in known],
+        schema=MODEL_CLIENT_PROFILES.schema,
+    ).with_columns(site=pl.lit("a"), kind=pl.lit("scanner"))
+    incidents = find_incidents(by_hour, MINUTES, THRESHOLD)
+    (row,) = explain(incidents, by_hour, visits, paths, profiles).iter_rows(named=True)
+    assert [tuple(change.values()) for change in row["changes"]] == [
+        ("client", "10.0.0.1", 400.0, 4.0),
+        ("client", "10.0.0.2", 3.0, 0.0),
+    ]
+    assert [client["remote_host"] for client in row["clients"]] == ["10.0.0.1", "10.0.0.2"]

@@ -17,7 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.kernel.schemas import GOLD_TRAFFIC, GOLD_VISITORS, MODEL_TRAFFIC_SCORES, SERVING
+from pipeline_assets.kernel.rollups import ROLLUPS
+from pipeline_assets.kernel.schemas import (
+    GOLD,
+    MODEL_TRAFFIC_SCORES,
+    SERVING,
+)
 from pipeline_assets.models.series import (
     BASELINE_DAYS,
     SERIES,
@@ -41,7 +46,7 @@ def values(hits: Hits, series: str = "hits") -> pl.DataFrame:
     """Hourly values as `hourly_values` has them, all of complete hours."""
     return pl.DataFrame(
         [(day, hour, site, series, float(count), True) for (day, hour, site), count in hits.items()],
-        schema=hourly_values({"traffic": GOLD_TRAFFIC.empty(), "visitors": GOLD_VISITORS.empty()}).schema,
+        schema=hourly_values(state()).schema,
         orient="row",
     )
 
@@ -55,49 +60,68 @@ def steady(count: int, days: int, site: str = "a") -> dict[tuple[date, int, str]
     return {(before(back), hour, site): count for back in range(1, days + 1) for hour in range(24)}
 
 
-def request(moment: str, client: str = "10.0.0.1", agent: str = "x", **columns: Any) -> dict[str, Any]:
+def request(
+    moment: str, client: str = "10.0.0.1", agent: str = "x", path: int = 1, **columns: Any
+) -> dict[str, Any]:
     day, time = moment.split(" ")
     hour, minute = time.split(":")
     shared = {"event_date": date.fromisoformat(day), "hour": int(hour), "site": "a", "is_bot": False}
     return {
         "traffic": {**shared, "minute": int(minute), "status": 200, "hits": 1, "bytes": 10, **columns},
         "visitors": {**shared, "remote_host": client, "user_agent": agent, "hits": 1, **columns},
+        "clients": {**shared, "remote_host": client, "hits": 1, "paths": [path], **columns},
     }
 
 
 def state(*requests: dict[str, Any]) -> dict[str, pl.DataFrame]:
+    """The requests as a state of their days."""
     return {
-        name: pl.DataFrame(
-            [{key: value for key, value in one[name].items() if key in table.schema} for one in requests],
-            schema=table.schema,
+        name: ROLLUPS[name].merge_day(
+            pl.DataFrame(
+                [{key: value for key, value in one[name].items() if key in table.schema}], schema=table.schema
+            )
+            for one in requests
         )
-        for name, table in (("traffic", GOLD_TRAFFIC), ("visitors", GOLD_VISITORS))
+        for name, table in GOLD.items()
+        if name not in ("visits", "counts")
     }
 
 
 def test_the_series_of_an_hour_by_hand() -> None:
     found = hourly_values(
         state(
-            request("2024-03-01 09:00", client="1"),
-            request("2024-03-01 09:30", client="1", agent="y", status=503, bytes=5),
-            request("2024-03-01 09:59", client="2", status=404, is_bot=True),
-            request("2024-03-01 10:55", client="2", status=301, site="b"),
+            request("2024-03-01 09:00", client="1", path=7),
+            request("2024-03-01 09:30", client="1", agent="y", path=7, status=503, bytes=5),
+            request("2024-03-01 09:59", client="2", path=8, status=404, is_bot=True),
+            request("2024-03-01 09:59", client="2", path=9, status=404, is_bot=True),
+            request("2024-03-01 10:55", client="2", path=7, status=301, site="b"),
         )
     )
     rows = {(hour, site, name): value for _, hour, site, name, value, _ in found.iter_rows()}
     assert {name: rows[9, "a", name] for name in SERIES} == {
-        "hits": 3,
-        "bytes": 25,
+        "hits": 4,
+        "bytes": 35,
         "visitors": 3,
         "status_3xx": 0,
-        "status_4xx": 1,
+        "status_4xx": 2,
         "status_5xx": 1,
-        "bot_share": pytest.approx(1 / 3),
+        "bot_share": pytest.approx(1 / 2),
         "busiest_client_hits": 2,
+        "busiest_client_paths": 2,
     }
     # Hours between logged ones are known for every site of the day, and without requests there is no share.
     assert (rows[9, "b", "hits"], rows[9, "b", "bot_share"], rows[10, "b", "status_3xx"]) == (0, None, 1)
-    assert (rows[9, None, "hits"], rows[10, None, "hits"], rows[9, None, "visitors"]) == (3, 1, 3)
+    assert (rows[9, None, "hits"], rows[10, None, "hits"], rows[9, None, "visitors"]) == (4, 1, 3)
+
+
+def test_a_client_that_asks_for_one_path_again_and_again_is_not_the_one_with_most_paths() -> None:
+    again = [request("2024-03-01 09:00", client="1", path=7) for _ in range(5)]
+    # On another site the same path is another page.
+    other = [
+        request("2024-03-01 09:20", client="2", path=path, site=site) for path in (7, 8) for site in "ab"
+    ]
+    found = hourly_values(state(*again, *other)).filter(series="busiest_client_paths")
+    assert dict(found.select("site", "observed").rows()) == {"a": 2, "b": 2, None: 4}
 
 
 def test_an_hour_that_the_log_covers_in_part_is_not_complete() -> None:

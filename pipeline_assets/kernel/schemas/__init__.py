@@ -14,7 +14,14 @@ from __future__ import annotations
 from typing import Final
 
 from pipeline_assets.kernel.schemas.bronze import BRONZE, BRONZE_ERRORS, BRONZE_REJECTED, BRONZE_REQUESTS
-from pipeline_assets.kernel.schemas.gold import GOLD, GOLD_COUNTS, GOLD_TRAFFIC, GOLD_VISITORS, GOLD_VISITS
+from pipeline_assets.kernel.schemas.gold import (
+    GOLD,
+    GOLD_CLIENTS,
+    GOLD_COUNTS,
+    GOLD_TRAFFIC,
+    GOLD_VISITORS,
+    GOLD_VISITS,
+)
 from pipeline_assets.kernel.schemas.model import (
     MODEL,
     MODEL_CLIENT_PROFILES,
@@ -48,6 +55,7 @@ __all__ = [
     "BRONZE_REJECTED",
     "BRONZE_REQUESTS",
     "GOLD",
+    "GOLD_CLIENTS",
     "GOLD_COUNTS",
     "GOLD_TRAFFIC",
     "GOLD_VISITORS",

@@ -10,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from pipeline_assets.kernel import sketches
 from pipeline_assets.kernel.schemas.columns import (
     AGENT_COLUMNS,
     BYTES,
@@ -117,4 +118,27 @@ GOLD_COUNTS: Final = Table(
         Column("last_seen", TIMESTAMP, "latest error entry"),
     ),
 )
-GOLD: Final = {table.name: table for table in (GOLD_TRAFFIC, GOLD_VISITORS, GOLD_VISITS, GOLD_COUNTS)}
+GOLD_CLIENTS: Final = Table(
+    "clients",
+    "gold",
+    "Mergeable counts of each client address by hour and site: its requests, and its different paths as a set"
+    " of hashes of bounded size.",
+    (
+        _SOURCE_FILE,
+        EVENT_DATE,
+        HOUR,
+        SITE,
+        REMOTE_HOST,
+        HITS,
+        Column(
+            "paths",
+            sketches.SET,
+            "the 128 smallest hashes (kernel.sketches) of the different paths that it asked for, without"
+            " static files that were served",
+            False,
+        ),
+    ),
+)
+GOLD: Final = {
+    table.name: table for table in (GOLD_TRAFFIC, GOLD_VISITORS, GOLD_VISITS, GOLD_CLIENTS, GOLD_COUNTS)
+}

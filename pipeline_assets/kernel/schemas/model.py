@@ -28,7 +28,8 @@ _SERIES = Column(
     STRING,
     "hits, bytes, visitors (distinct pairs of client address and user agent), status_3xx, status_4xx,"
     " status_5xx, bot_share (of the requests), busiest_client_hits (requests of the one address that sent"
-    " most)",
+    " most), busiest_client_paths (different paths of the one address that asked for most, without static"
+    " files that were served; above 128 an estimate)",
     False,
 )
 _CONFIDENCE = Column("confidence", pl.Float64(), "share of the 21 days before that are known, 0 to 1", False)
@@ -82,8 +83,16 @@ MODEL_INCIDENTS: Final = Table(
             pl.List(_CHANGE),
             "what carries the difference: `kind` is status, site, client or path; `what` names one; observed"
             " and expected are requests: of a status or site in the hours of the incident, of a client in"
-            " visits that touch it, of a path on the day; expected is the mean of up to seven days before",
+            " visits that touch it, of a path on the day; expected is the mean of up to seven days before. Of"
+            " a client's different paths, where `series` is busiest_client_paths, both are of the day",
             False,
+        ),
+        Column(
+            "clients",
+            pl.List(
+                pl.Struct({"remote_host": STRING, "kind": STRING, "name": STRING, "reasons": pl.List(STRING)})
+            ),
+            "the clients named in `changes`, as `client_profiles` judges them on the day",
         ),
     ),
 )
@@ -112,6 +121,12 @@ MODEL_CLIENT_PROFILES: Final = Table(
         BYTES,
         Column("failures", pl.Int64(), "requests answered with 4xx", False),
         PAGES,
+        Column(
+            "paths",
+            pl.Int64(),
+            "different paths that it asked for, without static files that were served; above 128 an estimate"
+            " that is more than 9 percent off for one in three",
+        ),
         Column("visits", pl.Int64(), "visits", False),
         Column(
             "probes", pl.Int64(), "paths that scanners ask for, with which its visits began or ended", False

@@ -1,0 +1,93 @@
+"""Distinct counts that merge and are bounded: the smallest hashes of a set stand for it.
+
+What belongs here: the hash of a text, which is the same on every machine and for ever, the union of such
+sets, and what one says of how many different texts there were. What does not: what is counted (`rollups`).
+
+Of a set the `SIZE` smallest hashes are kept (Bar-Yossef et al., "Counting distinct elements in a data
+stream", RANDOM 2002, with the estimator of Beyer et al., "On synopses for distinct-value estimation under
+multiset operations", SIGMOD 2007). The smallest of a union are the smallest of its parts' smallest, so sets
+merge in any order, and again, and a set of any size takes half a kilobyte. Below `SIZE` the count is exact;
+above, one in three is more than 9 percent off.
+
+The hash has no secret. Whoever makes texts of equal hashes is counted too low by that, and nobody else is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from polars.lazyframe.group_by import LazyGroupBy
+
+    from pipeline_assets.kernel.words import Words
+
+SIZE: Final = 128
+HASH: Final = pl.Int32()
+SET: Final = pl.List(HASH)
+# Hashes are below this, so that they are no negative numbers of 32 bits.
+_BITS: Final = 31
+_WORD: Final = 8
+# Odd numbers without a pattern: the golden ratio's, and those of splitmix64 (Steele, Lea and Flood, "Fast
+# splittable pseudorandom number generators", OOPSLA 2014).
+_BY_LENGTH: Final = 0x9E3779B97F4A7C15
+_BY_WORD: Final = 0xBF58476D1CE4E5B9
+_AT_LAST: Final = 0x94D049BB133111EB
+_ROWS: Final = "rows of the group"
+
+
+def hash_texts(texts: pl.Series) -> pl.Series:
+    """A number below 2**31 for each text (none of them null), as Int32, eight bytes of all at a time."""
+    import numpy as np
+
+    from pipeline_assets.kernel.words import eight_at, masks
+
+    length = texts.str.len_bytes().to_numpy().astype(np.int64)
+    begin = np.cumsum(length) - length
+    joined = texts.str.join("").item().encode() if len(texts) else b""
+    # A word more, because what is read of the last one may begin in its middle.
+    words = np.frombuffer(joined + bytes(2 * _WORD - len(joined) % _WORD), np.dtype("<u8"))
+    numbers = length.view(np.uint64) * np.uint64(_BY_LENGTH)
+    first = masks(*range(_WORD + 1))
+    left = np.flatnonzero(length)
+    done = 0
+    while len(left):
+        rest = np.minimum(length[left] - done, _WORD)
+        word = eight_at(words, begin[left] + done) & first[rest]
+        numbers[left] = _mixed(numbers[left] ^ word, _BY_WORD)
+        done += _WORD
+        left = left[length[left] > done]
+    numbers = _mixed(_mixed(numbers, _BY_WORD), _AT_LAST)
+    return pl.Series(texts.name, (numbers >> np.uint64(64 - _BITS)).astype(np.int32), HASH)
+
+
+def _mixed(numbers: Words, factor: int) -> Words:
+    import numpy as np
+
+    return (numbers ^ (numbers >> np.uint64(31))) * np.uint64(factor)
+
+
+def smallest(hashes: pl.Expr) -> pl.Expr:
+    """A list of hashes, in any order and with repetitions, as the set that stands for them."""
+    return hashes.list.drop_nulls().list.unique().list.sort().list.head(SIZE)
+
+
+def united(groups: LazyGroupBy, sets: Collection[str], others: Iterable[pl.Expr] = ()) -> pl.LazyFrame:
+    """A row for each group: the union of each of these columns of sets, and whatever else is asked of it."""
+    listed = [pl.col(name).list.explode(keep_nulls=False, empty_as_null=False) for name in sets]
+    rows = groups.agg(*others, *listed, pl.len().alias(_ROWS))
+    # Most rows of a day that is merged again are alone, and their sets are sets already.
+    alone, several = (rows.filter(which).drop(_ROWS) for which in (pl.col(_ROWS) == 1, pl.col(_ROWS) > 1))
+    return pl.concat([alone, several.with_columns(smallest(pl.col(name)) for name in sets)])
+
+
+def distinct(sets: pl.Expr) -> pl.Expr:
+    """How many different texts there were, in whole numbers: exact up to `SIZE`, beyond that an estimate.
+
+    Of n hashes spread evenly the k-th smallest lies at k/n of the way, so n is about (k - 1) / that share.
+    """
+    largest = sets.list.get(SIZE - 1, null_on_oob=True).cast(pl.Int64)
+    estimate = (pl.lit((SIZE - 1) << _BITS) // (largest + 1)).clip(lower_bound=SIZE)
+    return pl.coalesce(estimate, sets.list.len().cast(pl.Int64))

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import polars as pl
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from pipeline_assets.databricks_settings import DatabricksSettings
 from pipeline_assets.kernel.schemas import KERNEL_VERSION, LAYERS, MODEL, RECORDS, SERVING, Table
 from pipeline_assets.settings import Settings, project_root, variable_of
 
@@ -41,6 +42,7 @@ _FORMS: Final = {
     "known_windows": "windows, separated by commas",
     "muted": "patterns, separated by commas",
     "log_formats": "definitions, or a file of them",
+    "databricks_environment": "NAME=value, separated by white space",
 }
 _DEFAULTS: Final = {"storage": "`data` in the checkout"}
 _OUTSIDE: Final = (
@@ -56,6 +58,12 @@ _OUTSIDE: Final = (
         "",
         "read by Azure's `DefaultAzureCredential`, which is asked where no key, signature or connection"
         " string is set; a managed identity needs none of them",
+    ),
+    (
+        "DATABRICKS_HOST, DATABRICKS_TOKEN, ARM_CLIENT_ID and others",
+        "text, partly secret",
+        "",
+        "the workspace and how to get into it, as the Databricks SDK reads them",
     ),
     (
         "TMPDIR",
@@ -96,15 +104,8 @@ def write_pages(folder: Path) -> list[Path]:
 
 
 def _configuration() -> str:
-    rows = [
-        (
-            f"`{variable_of(name)}`",
-            _form(name, field),
-            _default(name, field),
-            _sentence(field.description or ""),
-        )
-        for name, field in Settings.model_fields.items()
-    ]
+    elsewhere = DatabricksSettings.model_fields
+    here = {name: field for name, field in Settings.model_fields.items() if name not in elsewhere}
     lines = [
         "# Configuration",
         "",
@@ -114,7 +115,13 @@ def _configuration() -> str:
         "what both set must be the same. A wrong one ends the command with exit code 2, and the message",
         "names the variable and what to write instead. What is secret is never printed.",
         "",
-        *_table(("variable", "value", "default", "meaning"), rows),
+        *_settings(here),
+        "",
+        "## Databricks",
+        "",
+        "What each does is told in [databricks.md](databricks.md).",
+        "",
+        *_settings(elsewhere),
         "",
         "## Read by others",
         "",
@@ -128,6 +135,19 @@ def _configuration() -> str:
         *_table(("variable", "meaning"), [(f"`{name}`", _sentence(meaning)) for name, meaning in _MAKE]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _settings(fields: Mapping[str, FieldInfo]) -> Iterator[str]:
+    rows = [
+        (
+            f"`{variable_of(name)}`",
+            _form(name, field),
+            _default(name, field),
+            _sentence(field.description or ""),
+        )
+        for name, field in fields.items()
+    ]
+    yield from _table(("variable", "value", "default", "meaning"), rows)
 
 
 def _tables() -> str:
@@ -178,6 +198,8 @@ def _anchor(table: Table) -> str:
 def _form(name: str, field: FieldInfo) -> str:
     if name in _FORMS:
         return _FORMS[name]
+    if typing.get_origin(field.annotation) is Literal:
+        return " or ".join(f"`{choice}`" for choice in typing.get_args(field.annotation))
     kinds = [one for one in _alternatives(field.annotation) if one is not type(None)]
     words = ["text, secret" if kind is SecretStr else _WORDS[kind] for kind in kinds]
     limits = [

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from pipeline_assets import azure_access, muting
 from pipeline_assets.azure_access import AzureAccess
+from pipeline_assets.databricks_settings import DatabricksSettings
 from pipeline_assets.env_file import read_env_file
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def project_root() -> Path:
     return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
 
 
-class Settings(BaseSettings):
+class Settings(DatabricksSettings):
     """All settings of the pipeline, from `PIPELINE_*` environment variables.
 
     What Azure's own tools have a variable for is read from that variable, and alerts have `ALERT_URLS`.

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import dagster as dg
 
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.engine import Compute, LocalCompute
+from pipeline_assets.compute.job_spec import UnitAnswer
 from pipeline_assets.compute.metering import Meter
-from pipeline_assets.settings import Settings, load_settings
+from pipeline_assets.databricks_settings import Place
+from pipeline_assets.settings import Settings, SettingsError, load_settings
 from pipeline_assets.storage.counting import CountingStore, counting
+from pipeline_assets.storage.manifests import Layer
+from pipeline_assets.storage.units import Unit
 
 if TYPE_CHECKING:
     from dagster_azure.blob import AzureBlobStorageResource
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 # Runs that a plan asked for carry it: files that have not changed are kept. A person's materialisation and a
 # backfill carry none and read everything that is still there again.
 REUSE_TAG = "pipeline/reuse"
+# Where a run makes its layers, local or databricks; without it the settings say.
+COMPUTE_TAG = "pipeline/compute"
 
 
 class PipelineResource(dg.ConfigurableResource[None]):
@@ -49,6 +55,11 @@ class PipelineResource(dg.ConfigurableResource[None]):
         return Meter(self._counted[0])
 
     @cached_property
+    def made_elsewhere(self) -> dict[tuple[Layer, Unit], UnitAnswer]:
+        """What jobs of this run have answered for, by layer: later steps find it done."""
+        return {}
+
+    @cached_property
     def _counted(self) -> list[CountingStore]:
         return []
 
@@ -59,8 +70,25 @@ def reuses(run: dg.DagsterRun) -> bool:
 
 
 def compute_of(pipeline: PipelineResource, step: dg.AssetExecutionContext) -> Compute:
-    """Where this step makes its layer."""
-    return LocalCompute(pipeline.context, pipeline.meter)
+    """Where this step makes its layer: as the run's tag says, else as the settings do."""
+    settings = pipeline.settings
+    asked = step.run.tags.get(COMPUTE_TAG)
+    if asked not in (None, *get_args(Place)):
+        raise SettingsError(f"the run's tag {COMPUTE_TAG} is {asked!r}; write local or databricks")
+    if (asked or settings.compute) == "local":
+        return LocalCompute(pipeline.context, pipeline.meter)
+    if missing := settings.missing_for_databricks:
+        raise SettingsError(missing)
+    from pipeline_assets.compute.databricks.engine import DatabricksCompute
+
+    return DatabricksCompute(
+        settings,
+        pipeline.context,
+        pipeline.meter,
+        step,
+        pipeline.made_elsewhere,
+        send_all=asked == "databricks",
+    )
 
 
 @dg.io_manager(required_resource_keys={"pipeline"})

@@ -1,7 +1,7 @@
 """What is asked of a job elsewhere, and what it answers: plain values, written as JSON.
 
-What belongs here: the request, the answer for one unit, and their text. What does not: how a request travels
-(`databricks`), and what is done with it (`spark`).
+What belongs here: the request, the answer for one unit, why a job gave up, and their text. What does not: how
+a request travels (`databricks`), and what is done with it (`spark`).
 """
 
 from __future__ import annotations
@@ -90,3 +90,20 @@ class UnitAnswer:
             )
         except (KeyError, AssertionError) as error:
             raise ValueError(f"not a job's answer: {error!r}") from error
+
+
+@dataclass(frozen=True)
+class JobFailure:
+    """Why a job gave up. `lost`: machines went away under it, so that the same request may do now."""
+
+    reason: str
+    lost: bool = False
+
+    def to_message(self) -> dict[str, object]:
+        """The failure as values that JSON has."""
+        return {"failure": self.reason, "lost": self.lost}
+
+    @classmethod
+    def from_message(cls, said: Mapping[str, object]) -> JobFailure | None:
+        """A failure from what `to_message` made of it; None where the message is another one."""
+        return cls(str(said["failure"]), said.get("lost") is True) if "failure" in said else None

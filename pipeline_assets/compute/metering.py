@@ -33,7 +33,7 @@ class Usage:
 
 
 class Meter:
-    """Measures one run, as far as it happens in this process.
+    """Measures one run: what happens in this process, and what it is told of other machines (`elsewhere`).
 
     Work of units that have a run to themselves is theirs alone. Nested work is counted by the outer one.
     """
@@ -43,6 +43,7 @@ class Meter:
         self.started = time.time()
         self._start = self._now()
         self.by_work: dict[tuple[str, Unit | None], Usage] = {}
+        self.elsewhere = Usage()
 
     @contextmanager
     def measuring(self, layer: str, unit: Unit | None = None) -> Iterator[None]:
@@ -55,9 +56,15 @@ class Meter:
             key = (layer, unit)
             self.by_work[key] = self.by_work.get(key, Usage()) + took
 
+    def count_elsewhere(self, layer: str, unit: Unit, usage: Usage) -> None:
+        """Add what another machine says that its work on this layer of a unit took."""
+        key = (layer, unit)
+        self.by_work[key] = self.by_work.get(key, Usage()) + usage
+        self.elsewhere += usage
+
     @property
     def total(self) -> Usage:
-        """Everything since the meter was made, what lies between the measured blocks included."""
+        """Everything in this process since the meter was made, between the measured blocks too."""
         return _difference(self._start, self._now())
 
     def of_unit(self, unit: Unit) -> Usage:

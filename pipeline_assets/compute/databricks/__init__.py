@@ -1,0 +1,1 @@
+"""Layers made by a job on Databricks, through Dagster Pipes: which deliveries go, and what their job does."""

@@ -79,7 +79,8 @@ class DatabricksSettings(BaseSettings):
         description="most that a spot instance may cost, in US dollars an hour; -1: as an on-demand one",
     )
     databricks_single_user: str = Field(
-        default="", description="user or service principal that a new cluster belongs to alone"
+        default="",
+        description="user or service principal that a new cluster belongs to; else whoever sends the job",
     )
     databricks_environment: str = Field(
         default="",

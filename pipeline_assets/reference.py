@@ -42,6 +42,8 @@ _FORMS: Final = {
     "known_windows": "windows, separated by commas",
     "muted": "patterns, separated by commas",
     "log_formats": "definitions, or a file of them",
+    "databricks_wheel": "path of a wheel",
+    "databricks_spot_max_price": "-1, or more than 0",
     "databricks_environment": "NAME=value, separated by white space",
 }
 _DEFAULTS: Final = {"storage": "`data` in the checkout"}

@@ -47,6 +47,13 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         ("PIPELINE_EXPECT_DAILY_BY", "6", "such as 06:00"),
         ("PIPELINE_EXPECT_DAILY_BY", "24:00", "such as 06:00"),
         ("PIPELINE_EXPECT_INCREMENTAL_HOURS", "often", "valid number"),
+        ("PIPELINE_COMPUTE", "cloud", "'local' or 'databricks'"),
+        ("PIPELINE_DATABRICKS_CLUSTER", "shared", "'new', 'existing' or 'serverless'"),
+        ("PIPELINE_DATABRICKS_ENVIRONMENT", "AZURE_STORAGE_KEY=YQ==", "{{secrets/<scope>/<key>}}"),
+        ("PIPELINE_DATABRICKS_WHEEL", "dist/a.whl", "such as /Volumes/"),
+        ("PIPELINE_DATABRICKS_SPOT_MAX_PRICE", "0", "write -1, or a price"),
+        ("PIPELINE_DATABRICKS_RETRIES", "-1", "greater than or equal to 0"),
+        ("PIPELINE_DATABRICKS_TIMEOUT_SECONDS", "0", "greater than or equal to 1"),
         ("PIPELINE_UI_URL", "javascript:alert(1)", "write one such as https://"),
     ],
 )
@@ -139,8 +146,31 @@ OTHER_VALUES: dict[str, Any] = {
     "expect_daily_by": "06:00",
     "expect_incremental_hours": 2.0,
     "ui_url": "https://dagster.example.org",
+    "compute": "databricks",
+    "databricks_min_bytes": 6,
+    "databricks_cluster": "serverless",
+    "databricks_cluster_id": "0123-456789-abc",
+    "databricks_wheel": "/Volumes/a/b/c/pipeline_assets.whl",
+    "databricks_spark_version": "16.4.x-scala2.12",
+    "databricks_node_type": "Standard_E8ds_v5",
+    "databricks_instance_pool_id": "pool-1",
+    "databricks_policy_id": "policy-1",
+    "databricks_min_workers": 2,
+    "databricks_max_workers": 3,
+    "databricks_spot": "never",
+    "databricks_spot_max_price": 0.5,
+    "databricks_single_user": "etl@example.org",
+    "databricks_environment": "REGION=north",
+    "databricks_timeout_seconds": 60,
+    "databricks_retries": 0,
+    "databricks_retry_seconds": 1.0,
+    "databricks_poll_seconds": 1.0,
+    "databricks_other_version": "warn",
 }
-NEEDED: dict[str, dict[str, Any]] = {"event_queue": {"storage": "az://account", "azure_key": "YQ=="}}
+NEEDED: dict[str, dict[str, Any]] = {
+    "event_queue": {"storage": "az://account", "azure_key": "YQ=="},
+    "compute": {"databricks_wheel": "/Volumes/a/b/c/pipeline_assets.whl"},
+}
 DECIDING = {"start_date", "end_date", "timezone", "site", "log_formats"}
 
 

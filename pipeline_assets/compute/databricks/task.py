@@ -110,6 +110,9 @@ def _cluster(settings: Settings) -> compute.ClusterSpec:
         spark_version=settings.databricks_spark_version,
         policy_id=settings.databricks_policy_id or None,
         instance_pool_id=pool,
+        # Only such a cluster, or one that is shared, may read a wheel in a volume.
+        data_security_mode=compute.DataSecurityMode.SINGLE_USER,
+        single_user_name=settings.databricks_single_user or None,
         spark_env_vars=_place(settings) | settings.databricks_plain | settings.databricks_references,
     )
     if fewest == most:
@@ -124,7 +127,4 @@ def _cluster(settings: Settings) -> compute.ClusterSpec:
             first_on_demand=_ON_DEMAND_MACHINES,
             spot_bid_max_price=settings.databricks_spot_max_price,
         )
-    if settings.databricks_single_user:
-        cluster.data_security_mode = compute.DataSecurityMode.SINGLE_USER
-        cluster.single_user_name = settings.databricks_single_user
     return cluster

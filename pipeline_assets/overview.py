@@ -17,6 +17,7 @@ from pipeline_assets.automation.arrivals import today
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.maintenance.sweep import leftover_parts
 from pipeline_assets.compute.reconcile import Reconciliation, reconcile, to_rebuild
+from pipeline_assets.models.incidents import whole
 from pipeline_assets.planning import make_plan
 from pipeline_assets.settings import Settings
 from pipeline_assets.storage import control, ledger
@@ -186,7 +187,7 @@ def top_numbers(context: Context) -> dict[str, Any]:
         .agg(pl.col("hits").sum())
         .sort("hits", descending=True)
     )
-    odd = incidents.sort("distance", "started_at", "site", descending=[True, False, False]).head(3)
+    odd = whole(incidents).sort("distance", "started_at", "site", descending=[True, False, False]).head(3)
     bots = traffic.filter("is_bot").select(pl.col("hits").sum())
     frames = pl.collect_all([sites, busiest, statuses, odd, bots])
     return dict(zip(("sites", "busiest", "statuses", "anomalies", "bots"), frames, strict=True))

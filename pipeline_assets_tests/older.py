@@ -51,7 +51,7 @@ def older_version() -> Iterator[None]:
     def values(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         empty = {
             table.name: table.empty().drop("source_file")
-            for table in (schemas.GOLD_VISITORS, schemas.GOLD_CLIENTS)
+            for table in (schemas.GOLD_VISITORS, schemas.GOLD_CLIENTS, schemas.GOLD_COUNTS)
         }
         return series.hourly_values({**state, **empty})
 

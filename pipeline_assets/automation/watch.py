@@ -28,6 +28,7 @@ from pipeline_assets.checks.completeness import COMPLETENESS
 from pipeline_assets.checks.conservation import CONSERVATION
 from pipeline_assets.checks.deliveries import DELIVERY_GAPS, REJECT_RATE
 from pipeline_assets.escaping import shortened
+from pipeline_assets.models.incidents import whole
 from pipeline_assets.models.series import SERIES
 from pipeline_assets.settings import Settings
 from pipeline_assets.storage import control
@@ -306,9 +307,10 @@ def incidents(sight: Sight) -> list[Problem]:
 
 
 def incident_alerts(rows: pl.LazyFrame, settings: Settings) -> list[Problem]:
-    """One problem for each row of `model/incidents` that is neither muted nor within a known window."""
+    """One problem for each incident that is neither muted nor within a known window."""
     problems = []
-    for row in rows.collect().sort("event_date", "started_at", "site", nulls_last=True).iter_rows(named=True):
+    found = whole(rows).collect().sort("started_at", "site", nulls_last=True)
+    for row in found.iter_rows(named=True):
         site, start, end = row["site"], row["started_at"], row["ended_at"]
         if settings.expects(site, row["series"], start, end):
             continue

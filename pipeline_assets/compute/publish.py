@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -157,7 +158,7 @@ def project_days(context: Context, days: Iterable[date], *, force: bool = False)
             merged = _load_states(context, [states[day] for day in stale])
             written = _write(handles, stale, _served(merged))
             scored = score_days(context, stale, hourly_values(merged))
-            written.add(_write(handles, {*scored.days, *stale}, scored.tables.items()))
+            written.add(_write(handles, {*scored.days, *stale}, scored.tables.items(), scored.also))
             written.scored_days |= scored.days
         except TableConflictError:
             _wait(attempt)
@@ -235,9 +236,12 @@ def _served(merged: State) -> Iterator[tuple[str, pl.DataFrame]]:
 
 
 def _write(
-    handles: dict[str, DeltaTable], days: Collection[date], tables: Iterable[tuple[str, pl.DataFrame]]
+    handles: dict[str, DeltaTable],
+    days: Collection[date],
+    tables: Iterable[tuple[str, pl.DataFrame]],
+    also: Mapping[str, Collection[date]] = MappingProxyType({}),
 ) -> Projected:
-    """Overwrite these days of the tables.
+    """Overwrite these days of the tables, and of some tables other days as well.
 
     Each table is a commit of its own, and most of a commit is waiting for the storage, so the next rows are
     computed meanwhile. All are waited for, also where one fails.
@@ -246,8 +250,9 @@ def _write(
     with ThreadPoolExecutor(_WRITERS, "tables") as pool:
         commits = []
         for name, rows in tables:
-            commits.append(pool.submit(overwrite_days, handles[name], name, days, rows))
-            written.rows[name] = _rows_by_day(rows, days)
+            mine = {*days, *also.get(name, ())}
+            commits.append(pool.submit(overwrite_days, handles[name], name, mine, rows))
+            written.rows[name] = _rows_by_day(rows, mine)
     for commit in commits:
         commit.result()
     return written

@@ -14,7 +14,7 @@ import polars as pl
 
 from pipeline_assets.compute.context import Context
 from pipeline_assets.kernel.schemas import SERVING_TRAFFIC_MINUTELY
-from pipeline_assets.models.incidents import COMPARED_DAYS, explain, find_incidents
+from pipeline_assets.models.incidents import COMPARED_DAYS, explain, find_incidents, linked
 from pipeline_assets.models.series import (
     BASELINE_DAYS,
     days_to_score,
@@ -28,10 +28,14 @@ from pipeline_assets.storage.tables import read_table
 
 @dataclass(frozen=True)
 class Scored:
-    """The days that were scored, and their rows of `traffic_scores` and `incidents`."""
+    """The days that were scored, and their rows of `traffic_scores` and `incidents`.
+
+    `also` has, by table, days whose rows follow from those of the day before.
+    """
 
     days: set[date]
     tables: dict[str, pl.DataFrame]
+    also: dict[str, set[date]]
 
 
 def score_days(context: Context, changed: Collection[date], fresh: pl.DataFrame) -> Scored:
@@ -54,9 +58,24 @@ def score_days(context: Context, changed: Collection[date], fresh: pl.DataFrame)
     present = candidates & set(values["event_date"].unique())
     scores = score_hours(values, present, threshold)
     sites = sites_by_the_minute(values, present)
-    unusual = score_minutes(_minutes(store, sites), sites, threshold)
-    incidents = _explained(store, find_incidents(scores, unusual, threshold), scores)
-    return Scored(present, {"traffic_scores": scores, "incidents": incidents})
+    unusual = score_minutes(_minutes(store, sites), values, sites, threshold)
+    found = _explained(store, find_incidents(scores, unusual, threshold), scores)
+    incidents, following = _linked(store, found, present)
+    return Scored(present, {"traffic_scores": scores, "incidents": incidents}, {"incidents": following})
+
+
+def _linked(store: Store, found: pl.DataFrame, days: set[date]) -> tuple[pl.DataFrame, set[date]]:
+    """The incidents of these days, linked over midnight; and the days after them that this changes."""
+    before, after = ({day + timedelta(days=step) for day in days} - days for step in (-1, 1))
+    near = read_table(store, "incidents").filter(pl.col("event_date").is_in(sorted(before | after)))
+    stored = near.select(found.columns).collect()
+    rows = linked(pl.concat([found, stored]))
+    start = ["event_date", "site", "started_at"]
+    changed = rows.join(stored, on=start, how="anti", nulls_equal=True).filter(
+        pl.col("event_date").is_in(after)
+    )
+    following = set(changed["event_date"])
+    return rows.filter(pl.col("event_date").is_in(sorted(days | following))), following
 
 
 def _minutes(store: Store, days: Iterable[date]) -> pl.DataFrame:

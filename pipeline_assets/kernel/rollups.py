@@ -230,6 +230,16 @@ def _request_counts(requests: pl.LazyFrame) -> pl.LazyFrame:
             {"hits": hits, "bytes": size},
         ),
         (
+            "file",
+            None,
+            # Whether the lines say their site themselves; if not, the site has files of its own.
+            {
+                "key_1": pl.col("source_file"),
+                "key_2": pl.when(pl.col("vhost").is_not_null()).then(pl.lit("vhost")),
+            },
+            {"hits": hits, "first_seen": pl.col("timestamp").min(), "last_seen": pl.col("timestamp").max()},
+        ),
+        (
             "line",
             None,
             {
@@ -380,7 +390,7 @@ PROVEN: Final = tuple(source for rollup in ROLLUPS.values() for source in rollup
 _REQUEST_COLUMNS: Final = (
     *("source_file", "line_number", "event_date", "hour", "timestamp", "utc_offset_minutes", "site"),
     *("status", "status_class", "is_bot", *_AGENT, "remote_host", "user_agent", "method", "protocol"),
-    *("path", "path_kind", "referer", "referrer_kind", "search_phrase", "bytes", "duration_us"),
+    *("vhost", "path", "path_kind", "referer", "referrer_kind", "search_phrase", "bytes", "duration_us"),
 )
 
 

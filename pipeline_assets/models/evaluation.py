@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from pipeline_assets.models.incidents import whole
+
 _WEEK_HOURS = 7 * 24
 
 
@@ -38,7 +40,8 @@ def evaluated(
         .sort("series")
     )
     found = (
-        incidents.group_by("series", "severity")
+        whole(incidents)
+        .group_by("series", "severity")
         .agg(
             pl.len().alias("incidents"),
             pl.col("event_date").n_unique().alias("days"),

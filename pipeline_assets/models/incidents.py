@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from pipeline_assets.kernel.schemas import MODEL_INCIDENTS
+from pipeline_assets.kernel.schemas import MODEL_INCIDENTS, TIMESTAMP
 
 # Unusual minutes, or hours, so far apart are one incident.
 _GAP: Final = {"minute": timedelta(minutes=15), "hour": timedelta(hours=1)}
@@ -28,6 +28,7 @@ _HIGH_MINUTES: Final = 120
 _LOW_DISTANCE: Final = 1.5
 _LOW_MINUTES: Final = 30
 
+_SEVERITIES: Final = ("low", "medium", "high")
 _ORDER: Final = ("event_date", "site", "started_at")
 
 
@@ -102,6 +103,48 @@ def explain(
     return incidents.with_columns(
         pl.Series(name, values, MODEL_INCIDENTS.schema[name])
         for name, values in (("changes", changes), ("clients", clients))
+    )
+
+
+def linked(rows: pl.DataFrame) -> pl.DataFrame:
+    """Incidents of some days, of which those that go on after midnight have the start of the day before.
+
+    `rows` may be linked already. Everything else in a row is of its own day, but for its length from the
+    start on and the severity that follows. What lasts longer than a day begins with the day before, so a row
+    depends on its own day and the one before it alone.
+    """
+    midnight = pl.col("event_date").cast(TIMESTAMP)
+    today = rows.with_columns(started_at=pl.max_horizontal("started_at", midnight))
+    day = timedelta(days=1)
+    evening = (
+        today.filter(pl.col("ended_at") >= midnight + day - _GAP["minute"])
+        .sort("ended_at", descending=True)
+        .unique(["event_date", "site"], keep="first", maintain_order=True)
+        .select(pl.col("event_date") + day, "site", before="started_at")
+    )
+    goes_on = (pl.col("started_at") <= midnight + _GAP["minute"]) & pl.col("before").is_not_null()
+    joined = today.join(evening, on=["event_date", "site"], how="left", nulls_equal=True).with_columns(
+        started_at=pl.when(goes_on).then("before").otherwise("started_at")
+    )
+    length = (pl.col("ended_at") - pl.col("started_at")).dt.total_seconds()
+    timed = joined.with_columns(minutes=(length + 30) // 60)
+    severity = [severity_of(*row) for row in timed.select("distance", "minutes").iter_rows()]
+    return (
+        timed.with_columns(severity=pl.Series(severity, dtype=pl.String))
+        .select(rows.columns)
+        .sort(_ORDER, nulls_last=True)
+    )
+
+
+def whole(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """One row for each incident, also where two days have one: the farther, to the end of the later."""
+    rank = pl.col("severity").replace_strict(_SEVERITIES, list(range(len(_SEVERITIES))))
+    rest = pl.exclude("site", "started_at", "ended_at", "minutes", "severity")
+    return (
+        rows.sort("distance", "event_date", descending=True)
+        .group_by("site", "started_at", maintain_order=True)
+        .agg(rest.first(), pl.col("ended_at", "minutes").max(), pl.col("severity").sort_by(rank).last())
+        .select(MODEL_INCIDENTS.column_names)
     )
 
 

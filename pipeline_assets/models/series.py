@@ -62,6 +62,9 @@ OF_CLIENTS: Final = ("busiest_client_hits", "busiest_client_paths")
 BY_MINUTE: Final = ("hits", "status_4xx", "status_5xx")
 # A log that begins or ends within an hour says little of it, but for so many minutes at its edges.
 _EDGE_MINUTES: Final = 10
+_HOUR: Final = 60
+# From so many minutes on, a stretch without a line between two landed files is no data.
+_GAP_MINUTES: Final = 45
 # Of a day so many sites with most requests are scored: whoever sends made-up host names can't make it long.
 SITE_LIMIT: Final = 100
 # A difference is no news within this share of the square root of what is usual: some four percent a spread.
@@ -103,8 +106,8 @@ def hourly_values(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
     Columns `event_date, hour, site, series, observed, is_complete`; `site` is null for all sites together.
     The hours between the first and the last logged one of a day are known, so a site seen that day has zero
-    hits in one without a row. What is before and after has not been delivered: it is no data, and an hour
-    that the log covers in part is not complete.
+    hits in one without a row. What is before and after has not been delivered, nor what `missing_hours` says:
+    it is no data, and an hour that the log covers in part is not complete.
     """
     traffic = state["traffic"]
     visitors = state["visitors"].filter(pl.col("hour").is_not_null())
@@ -150,10 +153,15 @@ def hourly_values(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         )
         .select("event_date", "hour", "is_complete")
     )
+    missing = missing_hours(state["counts"])
     counts = pl.concat(alike)
     names = [name for name in SERIES if name != "bot_share"]
     filled = (
         known.join(counts.select("event_date", "site").unique(), on="event_date")
+        .join(missing, on=slot, how="left", nulls_equal=True)
+        .filter(pl.col("minutes").fill_null(0) < _HOUR)
+        .with_columns(pl.col("is_complete") & pl.col("minutes").is_null())
+        .drop("minutes")
         .join(counts, on=slot, how="left", nulls_equal=True)
         .with_columns(pl.col(*names, "bots").fill_null(0))
         .with_columns(pl.col(names).cast(pl.Float64))
@@ -165,6 +173,53 @@ def hourly_values(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         variable_name="series",
         value_name="observed",
     ).select("event_date", "hour", "site", "series", "observed", "is_complete")
+
+
+def missing_hours(counts: pl.DataFrame) -> pl.DataFrame:
+    """How many `minutes` of each `event_date, hour, site` no landed file covers, between two that do.
+
+    `counts` is the rollup of some days. A file covers what is between its first and its last request, of
+    whatever site: where it has no line, there was no request. Nobody knows that of a stretch between two
+    files, so a long one is no data; a shorter one counts as quiet, or batches of some minutes would hide
+    every outage. Where lines don't say their site, its files are its own, and what others cover is nothing to
+    it. All sites together (null) are what any file covers. Hours without such a minute have no row.
+    """
+    minute = [
+        (pl.col(name).dt.hour().cast(pl.Int32) * 60 + pl.col(name).dt.minute()).alias(alias)
+        for name, alias in (("first_seen", "first"), ("last_seen", "last"))
+    ]
+    files = counts.filter(pl.col("aspect") == "file").select("event_date", "site", "key_2", *minute)
+    sites = files.select("event_date", "site").unique()
+    everywhere = _between(files, ["event_date"])
+    own = files.filter(pl.col("key_2").is_null().all().over("event_date", "site"))
+    of_sites = sites.join(everywhere, on="event_date")
+    found = pl.concat(
+        [
+            everywhere.with_columns(site=pl.lit(None, pl.String)),
+            of_sites.select(*everywhere.columns, "site"),
+            _between(own, ["event_date", "site"]).select(*everywhere.columns, "site"),
+        ]
+    )
+    return (
+        found.unique()
+        .group_by("event_date", pl.col("minute").floordiv(60).cast(pl.Int8).alias("hour"), "site")
+        .agg(pl.len().cast(pl.Int32).alias("minutes"))
+    )
+
+
+def _between(files: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """Each `minute` of the long stretches between files of equal keys that cover the time around them."""
+    before = pl.col("last").cum_max().shift(1).over(keys)
+    return (
+        files.sort(*keys, "first", "last")
+        .with_columns(before=before)
+        .filter(pl.col("first") - pl.col("before") > _GAP_MINUTES)
+        .select(
+            *keys,
+            pl.int_ranges(pl.col("before") + 1, pl.col("first"), dtype=pl.Int32).alias("minute"),
+        )
+        .explode("minute", empty_as_null=False)
+    )
 
 
 def score_hours(values: pl.DataFrame, days: Iterable[date], threshold: float) -> pl.DataFrame:
@@ -228,24 +283,24 @@ def sites_by_the_minute(values: pl.DataFrame, days: Iterable[date]) -> dict[date
 
 
 def score_minutes(
-    minutes: pl.DataFrame, sites: Mapping[date, Iterable[str | None]], threshold: float
+    minutes: pl.DataFrame,
+    values: pl.DataFrame,
+    sites: Mapping[date, Iterable[str | None]],
+    threshold: float,
 ) -> pl.DataFrame:
     """The minutes of these days and sites that are anomalies.
 
     `minutes` has `traffic_minutely` of these days and the 28 before each: `event_date, hour, minute, site,
-    status_class, hits`. Columns `event_date, slot` (minute of the day) `, site, series, observed, expected,
-    lower, upper, score, distance` (in thresholds) `, confidence, is_anomaly`. Minutes between a day's first
-    and last logged one are known, but the last may be half delivered, so it is no data yet.
+    status_class, hits`, and `values` their `hourly_values`. Columns `event_date, slot` (minute of the day) `,
+    site, series, observed, expected, lower, upper, score, distance` (in thresholds) `, confidence,
+    is_anomaly`. Minutes of complete hours are known, and in a day's first and last hour those from the first
+    logged one to the last, which may be half delivered and is no data yet.
     """
     if not sites:
         return pl.DataFrame(schema=_SLOT_SCHEMA)
     minute = (pl.col("hour").cast(pl.Int32) * 60 + pl.col("minute")).alias("slot")
     rows = minutes.select("event_date", minute, "site", "status_class", "hits")
-    known = (
-        rows.group_by("event_date")
-        .agg(pl.int_ranges(pl.col("slot").min(), pl.col("slot").max(), dtype=pl.Int32).alias("slot"))
-        .explode("slot", empty_as_null=False)
-    )
+    known = _known_minutes(rows, values)
     of_class = {"hits": pl.lit(value=True)} | {
         f"status_{name}": pl.col("status_class") == name for name in ("4xx", "5xx")
     }
@@ -263,8 +318,7 @@ def score_minutes(
     wanted = sorted(sites)
     key = ["event_date", "slot", "site"]
     filled = (
-        known.join(counts.select("event_date", "site").unique(), on="event_date")
-        .filter(pl.col("site").is_in(chosen.implode(), nulls_equal=True))
+        known.filter(pl.col("site").is_in(chosen.implode(), nulls_equal=True))
         .join(counts, on=key, how="left", nulls_equal=True)
         .with_columns(pl.col(BY_MINUTE).fill_null(0.0))
     )
@@ -279,6 +333,35 @@ def score_minutes(
                     if slots is not None and slots.columns["is_anomaly"].any():
                         found.append(slots)
     return _gathered(found).filter("is_anomaly")
+
+
+def _known_minutes(rows: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
+    """The `event_date, slot, site` that are data, by minute: `rows` has a `slot` for each logged minute."""
+    logged = rows.group_by("event_date", (pl.col("slot") // _HOUR).alias("hour")).agg(
+        pl.col("slot").min().alias("first"), pl.col("slot").max().alias("last")
+    )
+    hour = pl.col("hour")
+    is_edge = ((hour == hour.min()) | (hour == hour.max())).over("event_date")
+    ends = (
+        values.filter(pl.col("series") == "hits")
+        .select("event_date", hour.cast(pl.Int32), "site", "is_complete", is_edge=is_edge)
+        .filter(pl.col("is_complete") | pl.col("is_edge"))
+        .join(logged, on=["event_date", "hour"], how="left")
+    )
+    # A complete hour is known as a whole, but for what is before the day's first line, and its last minute.
+    of_day = rows.group_by("event_date").agg(
+        pl.col("slot").min().alias("begin"), pl.col("slot").max().alias("end")
+    )
+    begin = pl.when("is_complete").then(hour * _HOUR).otherwise(pl.col("first"))
+    end = pl.when("is_complete").then(hour * _HOUR + _HOUR).otherwise(pl.col("last") + 1)
+    return (
+        ends.filter(pl.col("is_complete") | pl.col("first").is_not_null())
+        .join(of_day, on="event_date")
+        .with_columns(begin=pl.max_horizontal(begin, "begin"), end=pl.min_horizontal(end, "end"))
+        .select("event_date", "site", pl.int_ranges("begin", "end", dtype=pl.Int32).alias("slot"))
+        .explode("slot", empty_as_null=False)
+        .select("event_date", "slot", "site")
+    )
 
 
 @dataclass(frozen=True)

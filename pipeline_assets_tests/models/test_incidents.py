@@ -5,7 +5,7 @@ What belongs here: the pure functions. What does not: who is told of one (`autom
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -17,13 +17,13 @@ from pipeline_assets.kernel.schemas import (
     MODEL_TRAFFIC_SCORES,
     SERVING,
 )
-from pipeline_assets.models.incidents import explain, find_incidents, severity_of
+from pipeline_assets.models.incidents import explain, find_incidents, linked, severity_of, whole
 from pipeline_assets.models.series import score_minutes
 
 DAY = date(2024, 3, 1)
 THRESHOLD = 5.0
 USUAL = {"observed": 0.0, "expected": 9.0, "lower": 4.0, "upper": 16.0, "confidence": 1.0, "is_anomaly": True}
-MINUTES = score_minutes(pl.DataFrame(), {}, THRESHOLD)
+MINUTES = score_minutes(pl.DataFrame(), pl.DataFrame(), {}, THRESHOLD)
 
 
 def hours(*rows: dict[str, Any]) -> pl.DataFrame:
@@ -74,6 +74,47 @@ def test_all_sites_together_are_an_incident_only_where_no_site_is() -> None:
         ("a", at(11)),
         (None, at(20)),
     ]
+
+
+def test_an_incident_that_goes_on_after_midnight_has_the_start_of_the_evening() -> None:
+    following = date(2024, 3, 2)
+    rows = [
+        {"hour": 22, "site": "a", "score": 9.0},
+        {"hour": 23, "site": "a", "score": 9.0},
+        {"hour": 23, "site": "b", "score": 9.0},
+        {"hour": 0, "site": "a", "score": 16.0, "event_date": following},
+        {"hour": 1, "site": "b", "score": 9.0, "event_date": following},
+    ]
+    incidents = find_incidents(hours(*rows), MINUTES, THRESHOLD)
+    together = linked(incidents)
+    assert together.select("site", "started_at", "minutes", "severity").rows() == [
+        ("a", at(22), 120, "high"),
+        ("b", at(23), 60, "medium"),
+        ("a", at(22), 180, "high"),
+        ("b", at(23) + timedelta(hours=2), 60, "medium"),
+    ]
+    (one,) = whole(together.lazy()).filter(site="a").collect().iter_rows(named=True)
+    assert (one["event_date"], one["minutes"], one["ended_at"]) == (
+        following,
+        180,
+        at(23) + timedelta(hours=2),
+    )
+    # Again, and without the evening.
+    assert linked(together).equals(together)
+    morning = linked(together.filter(pl.col("event_date") == following)).filter(site="a")
+    assert morning["started_at"].to_list() == [at(0) + timedelta(days=1)]
+
+
+def test_what_lasts_longer_than_a_day_begins_with_the_day_before() -> None:
+    days = [DAY + timedelta(days=number) for number in range(3)]
+    rows = [
+        {"hour": hour, "site": "a", "score": 9.0, "event_date": day}
+        for day in days
+        for hour in range(24)
+        if hour > 21 or day != DAY
+    ]
+    found = linked(find_incidents(hours(*rows), MINUTES, THRESHOLD))
+    assert found["started_at"].to_list() == [at(22), at(22), at(0) + timedelta(days=1)]
 
 
 def test_an_hour_that_is_no_anomaly_is_in_none() -> None:

@@ -8,8 +8,8 @@ days are written when (`compute`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from collections.abc import Collection, Iterable, Mapping
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -28,6 +28,7 @@ from pipeline_assets.models.series import (
     SERIES,
     days_to_score,
     hourly_values,
+    missing_hours,
     score_hours,
     score_minutes,
     sites_by_the_minute,
@@ -81,9 +82,10 @@ def state(*requests: dict[str, Any]) -> dict[str, pl.DataFrame]:
                 [{key: value for key, value in one[name].items() if key in table.schema}], schema=table.schema
             )
             for one in requests
+            if name in one
         )
         for name, table in GOLD.items()
-        if name not in ("visits", "counts")
+        if name != "visits"
     }
 
 
@@ -188,10 +190,21 @@ def by_minute(day: date, rate: int, *, without: range = range(0), errors: range 
     )
 
 
+def minute_scores(*days: pl.DataFrame, missing: Collection[int] = ()) -> pl.DataFrame:
+    """What is unusual by the minute on the last of these days, of which some hours are no data."""
+    minutes = pl.concat(days)
+    known = minutes.group_by("event_date").agg(
+        pl.int_ranges(pl.col("hour").min(), pl.col("hour").max() + 1, dtype=pl.Int8).alias("hour")
+    )
+    hours = known.explode("hour").filter((pl.col("event_date") != DAY) | ~pl.col("hour").is_in(missing))
+    hits: Any = {(day, hour, "a"): 0 for day, hour in hours.rows()}
+    return score_minutes(minutes, values(hits), {DAY: ["a"]}, THRESHOLD)
+
+
 def test_an_outage_of_some_minutes_is_seen_by_the_minute() -> None:
     past = [by_minute(before(back), 20) for back in range(1, 10)]
     today = by_minute(DAY, 20, without=range(600, 609), errors=range(700, 705))
-    found = score_minutes(pl.concat([*past, today]), {DAY: ["a"]}, THRESHOLD)
+    found = minute_scores(*past, today)
     slots = {name: rows["slot"].to_list() for (name,), rows in found.group_by("series", maintain_order=True)}
     assert min(slots["hits"]) in range(600, 607)
     assert max(slots["hits"]) < 612
@@ -205,7 +218,68 @@ def test_what_was_not_delivered_is_no_outage() -> None:
     last = today.with_columns(
         hits=pl.when(pl.col("hour") * 1 == 9, pl.col("minute") == 59).then(1).otherwise("hits")
     )
-    assert score_minutes(pl.concat([*past, last]), {DAY: ["a"]}, THRESHOLD).height == 0
+    assert minute_scores(*past, last).height == 0
+    # An hour that was lost between others.
+    lost = by_minute(DAY, 20, without=range(600, 660))
+    assert minute_scores(*past, lost, missing=[10]).height == 0
+    assert minute_scores(*past, lost).height > 0
+
+
+def files(*stretches: tuple[str, str, str, str], vhost: str | None = None) -> pl.DataFrame:
+    """Rows of the rollup `counts` that say from when to when files (site, name, first, last) have requests."""
+    return pl.DataFrame(
+        [
+            {
+                "event_date": DAY,
+                "site": site,
+                "aspect": "file",
+                "key_1": name,
+                "key_2": vhost,
+                "first_seen": datetime.fromisoformat(f"{DAY} {first}+00:00"),
+                "last_seen": datetime.fromisoformat(f"{DAY} {last}+00:00"),
+            }
+            for site, name, first, last in stretches
+        ],
+        schema=GOLD["counts"].schema,
+    )
+
+
+def missing(counts: pl.DataFrame) -> dict[str | None, dict[int, int]]:
+    found: dict[str | None, dict[int, int]] = {}
+    for _, hour, site, minutes in missing_hours(counts).sort("hour", "site").iter_rows():
+        found.setdefault(site, {})[hour] = minutes
+    return found
+
+
+HOURLY = (("a", "1", "09:00", "09:58:30"), ("a", "3", "11:00:10", "12:00"))
+
+
+def test_what_lies_between_two_files_is_no_data_if_it_is_long_and_quiet_if_it_is_short() -> None:
+    assert missing(files(*HOURLY)) == {"a": {9: 1, 10: 60}, None: {9: 1, 10: 60}}
+    near = ("a", "2", "09:40", "10:20")
+    assert missing(files(*HOURLY, near)) == {}
+    # In one file everything is known, and so it is where another one covers the time.
+    assert missing(files(("a", "1", "09:00", "12:00"))) == {}
+    assert missing(files(*HOURLY, ("a", "0", "00:00", "23:59"))) == {}
+
+
+def test_a_file_of_another_site_covers_the_time_only_where_lines_say_their_site() -> None:
+    other = ("b", "4", "00:00", "23:59")
+    assert missing(files(*HOURLY, other)) == {"a": {9: 1, 10: 60}}
+    assert missing(files(*HOURLY, other, vhost="vhost")) == {}
+
+
+def test_hours_of_a_lost_file_have_no_rows_and_those_of_a_silent_server_are_zero() -> None:
+    requests = [request(f"{DAY} 09:{minute:02}") for minute in range(60)]
+    requests += [request(f"{DAY} 11:{minute:02}") for minute in range(60)]
+    found = state(*requests)
+
+    def hits(counts: pl.DataFrame) -> list[tuple[int, float, bool]]:
+        by_hour = hourly_values({**found, "counts": counts}).filter(series="hits", site="a")
+        return by_hour.select("hour", "observed", "is_complete").sort("hour").rows()
+
+    assert hits(files(("a", "1", "09:00", "11:59"))) == [(9, 60, True), (10, 0, True), (11, 60, True)]
+    assert hits(files(*HOURLY)) == [(9, 60, False), (11, 60, True)]
 
 
 def test_quiet_sites_are_not_looked_at_by_the_minute_and_all_sites_only_where_there_are_several() -> None:

@@ -100,8 +100,8 @@ GOLD_COUNTS: Final = Table(
     "counts",
     "gold",
     "Mergeable counts by what is named in `aspect`: path (path, kind), not_found (path, referrer), referrer"
-    " (kind, referrer, search phrase), bytes and duration_us (bucket of a histogram), error (level, module,"
-    " template), line (fate, reason).",
+    " (kind, referrer, search phrase), bytes and duration_us (bucket of a histogram), file (landed file, and"
+    " `vhost` where its lines say their site), error (level, module, template), line (fate, reason).",
     (
         _SOURCE_FILE,
         EVENT_DATE,
@@ -114,8 +114,8 @@ GOLD_COUNTS: Final = Table(
         Column("hits", pl.Int64(), "requests, error entries or lines", False),
         Column("bytes", pl.Int64(), "bytes of the requests; in a histogram the sum of its measure", False),
         Column("failures", pl.Int64(), "requests with a status of 400 or more", False),
-        Column("first_seen", TIMESTAMP, "earliest error entry"),
-        Column("last_seen", TIMESTAMP, "latest error entry"),
+        Column("first_seen", TIMESTAMP, "earliest error entry, or request of a file"),
+        Column("last_seen", TIMESTAMP, "latest error entry, or request of a file"),
     ),
 )
 GOLD_CLIENTS: Final = Table(

@@ -57,12 +57,15 @@ MODEL_INCIDENTS: Final = Table(
     "incidents",
     "model",
     "Anomalies of the traffic, by hour and by minute, put together to incidents: what is worth an alert. A"
-    " row is one incident of a site, cut at midnight UTC.",
+    " row is one incident of a site on a day. One that goes on after midnight UTC has a row on both days,"
+    " with the same start: site and `started_at` tell incidents apart.",
     (
         EVENT_DATE,
         _SITE,
-        Column("started_at", TIMESTAMP, "its first unusual minute, or hour", False),
-        Column("ended_at", TIMESTAMP, "end of its last unusual minute, or hour", False),
+        Column(
+            "started_at", TIMESTAMP, "its first unusual minute, or hour, of this day or the one before", False
+        ),
+        Column("ended_at", TIMESTAMP, "end of its last unusual minute, or hour, of this day", False),
         Column("minutes", pl.Int64(), "from start to end", False),
         Column("series", STRING, "the series that is farthest from what is usual", False),
         Column("direction", STRING, "high or low", False),

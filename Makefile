@@ -11,7 +11,7 @@ DG_DEV := PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)" PYTHONW
   $(BIN)/dg dev --no-check-yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help run full status maintain report ui test test-fast test-long test-all fuzz bench lint docs lock clean
+.PHONY: help run full status maintain report ui fast test test-fast test-long test-all fuzz bench lint docs lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,6 +35,8 @@ ui: $(VENV)/installed ## Open the Dagster UI with sensor and schedules on, at ht
 	@made="$$($(BIN)/pipeline-assets init)" || exit $$?; echo "$$made"; \
 	  echo "the UI comes up at http://127.0.0.1:$(PORT); Ctrl-C ends it"; \
 	  DAGSTER_HOME="$$(echo "$$made" | sed -n 's/^DAGSTER_HOME=//p')" $(DG_DEV) --host 127.0.0.1 --port $(PORT) --log-level warning
+
+fast: $(VENV)/installed-fast ## Install the accelerator for large logs, and compile it
 
 .PHONY: azurite
 azurite: $(VENV)/installed-dev ## Start an Azure storage account of your own on this machine, for trying
@@ -68,6 +70,7 @@ docs: $(VENV)/installed ## Write the references of settings and tables anew
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate -q -o requirements.lock
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-annotate -q -c requirements.lock -o requirements-dev.lock
+	uv pip compile --group accelerator --universal --python-version 3.11 --generate-hashes --no-annotate -q -c requirements.lock -c requirements-dev.lock -o requirements-fast.lock
 	uv pip compile --group bench --universal --python-version 3.11 --generate-hashes --no-annotate -q -c requirements.lock -c requirements-dev.lock -o requirements-bench.lock
 
 clean: ## Remove what the tools made; your data and history stay
@@ -94,7 +97,13 @@ $(VENV)/installed-dev: $(VENV)/installed requirements-dev.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
 	@touch $@
 
-$(VENV)/installed-bench: $(VENV)/installed requirements-bench.lock
+$(VENV)/installed-fast: $(VENV)/installed requirements-fast.lock
+	@echo "installing the accelerator"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-fast.lock
+	@$(BIN)/python -m pipeline_assets.kernel.accelerator
+	@touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed-fast requirements-bench.lock
 	@echo "installing the engines to compare with"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-bench.lock
 	@touch $@

@@ -99,6 +99,13 @@ class Settings(DatabricksSettings):
         description="formats of your own: a JSON object of names and LogFormat or log_format strings, or a"
         " file that holds one",
     )
+    accelerator: bool = Field(
+        default=True,
+        description=(
+            "read large Combined and Common logs by compiled code, where the extra `fast` is installed;"
+            " the rows are the same"
+        ),
+    )
     look_back_days: int = Field(
         default=35, ge=1, description="daily folders the arrival sensor looks at; the schedule looks at all"
     )

@@ -29,7 +29,8 @@ Task = Literal["typed Parquet", "serving tables", "its own report"]
 class Contestant:
     """One way of reading a landed log: `run(source, folder)` writes into an empty folder.
 
-    `task` is what comes out, `package` what must be installed, `mb` the largest corpus that it is given.
+    `task` is what comes out, `package` what must be installed, `mb` the largest corpus that it is given, and
+    `ours` says that it is this pipeline, whatever it needs besides.
     """
 
     name: str
@@ -38,11 +39,12 @@ class Contestant:
     package: str
     compressed: bool = False
     mb: int | None = None
+    ours: bool = False
 
     @property
     def is_ours(self) -> bool:
         """Whether it is this pipeline."""
-        return self.package == "pipeline-assets"
+        return self.ours or self.package == "pipeline-assets"
 
     @property
     def version(self) -> str | None:
@@ -59,6 +61,12 @@ def _bronze(source: Path, folder: Path) -> None:
     from pipeline_assets_benchmarks.whole_way import landed, to_bronze
 
     to_bronze(landed(source, folder))
+
+
+def _accelerated_bronze(source: Path, folder: Path) -> None:
+    from pipeline_assets_benchmarks.whole_way import landed, to_bronze
+
+    to_bronze(landed(source, folder, accelerator=True))
 
 
 def _serving(source: Path, folder: Path) -> None:
@@ -134,6 +142,13 @@ CONTESTANTS: Final = {
     for it in (
         Contestant("ours, bronze", "typed Parquet", _bronze, "pipeline-assets"),
         Contestant("ours, bronze from gzip", "typed Parquet", _bronze, "pipeline-assets", compressed=True),
+        Contestant("ours, accelerated", "typed Parquet", _accelerated_bronze, "numba", ours=True),
+        Contestant(
+            "ours, accelerated, from gzip",
+            *("typed Parquet", _accelerated_bronze, "numba"),
+            compressed=True,
+            ours=True,
+        ),
         Contestant("DuckDB, read_csv", "typed Parquet", _duckdb_csv, "duckdb"),
         Contestant("DuckDB, regex", "typed Parquet", _duckdb_regex, "duckdb"),
         Contestant("chdb, splitByChar", "typed Parquet", _chdb_split, "chdb"),

@@ -33,14 +33,14 @@ class Landed:
     units: tuple[Unit, ...]
 
 
-def landed(source: Path, folder: Path) -> Landed:
+def landed(source: Path, folder: Path, *, accelerator: bool = False) -> Landed:
     """A storage in this folder with one landed file: the source itself, by a second name of it."""
-    return landed_days({UNIT_DAY: [source]}, folder)
+    return landed_days({UNIT_DAY: [source]}, folder, accelerator=accelerator)
 
 
-def landed_days(days: dict[str, list[Path]], folder: Path) -> Landed:
+def landed_days(days: dict[str, list[Path]], folder: Path, *, accelerator: bool = False) -> Landed:
     """A storage in this folder with files by the day whose folder they have landed in."""
-    settings = Settings(storage=str(folder))
+    settings = Settings(storage=str(folder), accelerator=accelerator)
     for day, sources in days.items():
         target = folder / "logs" / day
         target.mkdir(parents=True, exist_ok=True)

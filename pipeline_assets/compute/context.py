@@ -34,6 +34,7 @@ class Context:
             earliest=settings.start_date,
             latest=settings.end_date,
             formats=settings.own_formats,
+            accelerate=settings.accelerator,
         )
         # What a user agent is depends on the libraries' data as a time depends on the configured zone.
         config = digest([settings.config_digest, data_version()])

@@ -77,9 +77,10 @@ def read_files(
     attempt = new_attempt()
     writer = PartWriter(context.store, "bronze", unit, attempt)
     records: list[FileRecord] = []
+    to_read = sum(entry.size for entry in entries)
     for number, entry in enumerate(entries, 1):
         progress(f"{unit}: reading {entry.path} ({number} of {len(entries)})")
-        read = read_file(context, entry, writer)
+        read = read_file(context, entry, writer, to_read=to_read)
         if read is not None:
             records.append(record_of(entry, read, attempt, context.config))
     parts = writer.close()
@@ -88,9 +89,17 @@ def read_files(
 
 
 def read_file(
-    context: Context, entry: Entry, writer: PartWriter, start: Start | None = None, end: int = 0
+    context: Context,
+    entry: Entry,
+    writer: PartWriter,
+    start: Start | None = None,
+    end: int = 0,
+    *,
+    to_read: int = 0,
 ) -> FileRead | None:
     """Read a landed file, or with `start` its stretch up to offset `end`; None where it is gone by now.
+
+    `to_read` is how many bytes of landed files are read together, as in `FileReader`.
 
     Raises `UnreadableFileError` where the file can't be read to its end.
     """
@@ -102,7 +111,7 @@ def read_file(
         try:
             # The first bytes of a file are read here already: they say how it is compressed.
             if start is None:
-                reader = FileReader(raw, entry.path, context.options)
+                reader = FileReader(raw, entry.path, context.options, to_read=to_read)
             else:
                 raw.seek(start.offset)
                 stretch = Stretch(raw, end - start.offset)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import polars as pl
 
@@ -86,8 +86,25 @@ class CombinedRows:
         return frame.cast({pl.Categorical: pl.String})
 
 
-class CombinedReader:
+class QuickReader(Protocol):
     """Takes blocks, and gives the rows of all lines in them that can be read in the quick way."""
+
+    # So many of the reader's chunks are best made one table.
+    chunks: int
+
+    def take(self, block: Block) -> Mask | None:
+        """Which of the block's lines are rows now; None if none of them is."""
+        ...
+
+    def rows(self) -> CombinedRows | None:
+        """The rows of the blocks taken since this was last asked; None if there are none."""
+        ...
+
+
+class CombinedReader:
+    """The `QuickReader` that needs NumPy alone."""
+
+    chunks = 1
 
     def __init__(self, given: Given) -> None:
         self._given = given
@@ -257,35 +274,61 @@ def _rows_of(taken: list[_Columns], buffers: list[Any], given: Given) -> Combine
 
     columns: dict[str, Any] = {name: text(name) for name in _TEXT_COLUMNS}
     columns |= {
-        "timestamp": pa.array(joined([each.moments for each in taken]), pa.timestamp("us", "UTC")),
-        "utc_offset_minutes": pa.array(joined([each.minutes for each in taken])),
+        "timestamp": arrow(pa.timestamp("us", "UTC"), joined([each.moments for each in taken])),
+        "utc_offset_minutes": arrow(pa.int16(), joined([each.minutes for each in taken])),
         "method": _dictionary(_METHODS, joined([each.method for each in taken])),
         "protocol": _dictionary(_PROTOCOLS, joined([each.protocol for each in taken])),
-        "status": pa.array(joined([each.status for each in taken])),
-        "bytes": _nullable(joined([each.size for each in taken]), joined([each.no_size for each in taken])),
+        "status": arrow(pa.int16(), joined([each.status for each in taken])),
+        "bytes": arrow(
+            pa.int64(), joined([each.size for each in taken]), joined([each.no_size for each in taken])
+        ),
         "format": _dictionary(
             names,
             joined(
                 [np.full(size, names.index(each.format)) for each, size in zip(taken, sizes, strict=True)]
             ),
         ),
-        "site": _dictionary((given.site,), np.zeros(count, np.int32)),
-        "source_file": _dictionary((given.source_file,), np.zeros(count, np.int32)),
-        "line_number": pa.array(numbers if order is None else numbers[order]),
-        "byte_offset": pa.array(joined([each.offsets for each in taken])),
-        "vhost": pa.nulls(count, pa.string()),
-        "port": pa.nulls(count, pa.int32()),
-        "duration_us": pa.nulls(count, pa.int64()),
-        "extra": pa.nulls(count, pa.string()),
-        "raw": pa.nulls(count, pa.binary()),
+        "line_number": arrow(pa.int64(), numbers if order is None else numbers[order]),
+        "byte_offset": arrow(pa.int64(), joined([each.offsets for each in taken])),
     }
-    table = pa.table({name: columns[name] for name in BRONZE_REQUESTS.column_names})
+    table = bronze_table(columns, count, given)
     formats: dict[str, tuple[int, int]] = {}
     for each in taken:
         many, first = formats.get(each.format, (0, int(each.numbers[0])))
         formats[each.format] = (many + len(each.lines), first)
     size = sum(buffer.size for buffer in buffers) + _ROW_BYTES * count
     return CombinedRows(table, size, formats)
+
+
+def bronze_table(columns: dict[str, Any], count: int, given: Given) -> Any:
+    """An Arrow table in the catalogue's order: these columns, those the same in all rows, and nulls."""
+    import numpy as np
+    import pyarrow as pa
+
+    columns = {
+        "site": _dictionary((given.site,), np.zeros(count, np.int32)),
+        "source_file": _dictionary((given.source_file,), np.zeros(count, np.int32)),
+        "vhost": pa.nulls(count, pa.string()),
+        "port": pa.nulls(count, pa.int32()),
+        "duration_us": pa.nulls(count, pa.int64()),
+        "extra": pa.nulls(count, pa.string()),
+        "raw": pa.nulls(count, pa.binary()),
+        **columns,
+    }
+    return pa.table({name: columns[name] for name in BRONZE_REQUESTS.column_names})
+
+
+def joined_rows(parts: list[CombinedRows]) -> CombinedRows:
+    """Rows of one table after the other."""
+    import pyarrow as pa
+
+    formats: dict[str, tuple[int, int]] = {}
+    for part in parts:
+        for name, (many, first) in part.formats.items():
+            before, at = formats.get(name, (0, first))
+            formats[name] = (before + many, at)
+    table = pa.concat_tables([part.table for part in parts])
+    return CombinedRows(table, sum(part.size for part in parts), formats)
 
 
 @dataclass(frozen=True)
@@ -399,20 +442,32 @@ def _head(
     return (fields.only(fits), kept[fits]) if fits.any() else None
 
 
+def arrow(kind: Any, values: npt.NDArray[Any], is_null: Mask | None = None) -> Any:
+    """Numbers as an Arrow array of this type, which views them.
+
+    `pyarrow.array` would do as well, but imports pandas where that is installed: half a second.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    nulls = 0 if is_null is None else int(np.count_nonzero(is_null))
+    bitmap = validity(is_null) if is_null is not None and nulls else None
+    return pa.Array.from_buffers(kind, len(values), [bitmap, pa.py_buffer(values)], nulls)
+
+
+def dictionary(values: tuple[str, ...], index: Any) -> Any:
+    """The values at these indices (an Arrow array) as an Arrow dictionary."""
+    import numpy as np
+    import pyarrow as pa
+
+    texts = [value.encode() for value in values]
+    bounds = np.cumsum([0, *map(len, texts)], dtype=np.int32)
+    known = pa.StringArray.from_buffers(len(texts), pa.py_buffer(bounds), pa.py_buffer(b"".join(texts)))
+    return pa.DictionaryArray.from_arrays(index, known)
+
+
 def _dictionary(values: tuple[str, ...], index: npt.NDArray[Any]) -> Any:
-    """The values at these indices, as an Arrow dictionary."""
     import numpy as np
     import pyarrow as pa
 
-    return pa.DictionaryArray.from_arrays(
-        pa.array(index.astype(np.int32, copy=False)), pa.array(values, pa.string())
-    )
-
-
-def _nullable(values: npt.NDArray[np.int64], is_null: Mask) -> Any:
-    import numpy as np
-    import pyarrow as pa
-
-    nulls = int(np.count_nonzero(is_null))
-    bitmap = validity(is_null) if nulls else None
-    return pa.Array.from_buffers(pa.int64(), len(values), [bitmap, pa.py_buffer(values)], nulls)
+    return dictionary(values, arrow(pa.int32(), index.astype(np.int32, copy=False)))

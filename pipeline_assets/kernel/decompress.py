@@ -66,6 +66,8 @@ class ByteSource(Protocol):
 class DecompressedStream:
     """Plain bytes of a landed file. Errors of the underlying stream itself pass through unchanged."""
 
+    is_compressed = True
+
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
         self._rest = memoryview(b"")
@@ -95,6 +97,8 @@ class DecompressedStream:
 
 class _PlainStream(DecompressedStream):
     """The bytes of a stream that is not compressed, behind the first, which were read already."""
+
+    is_compressed = False
 
     def __init__(self, raw: ByteSource, head: bytes) -> None:
         super().__init__(iter(()))

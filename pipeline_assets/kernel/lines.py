@@ -81,6 +81,10 @@ class Block:
     is_whole: bool = True
     faults: tuple[str | None, ...] = ()
 
+    def are_few(self, lines: int) -> bool:
+        """Whether a frame of so many of the lines is a copy, and no view of the whole block."""
+        return lines * _FEW <= len(self.starts)
+
     def frame(self, chosen: npt.NDArray[np.bool_] | None = None, *, most: int | None = None) -> pl.DataFrame:
         """The lines, or the chosen ones, or the first so many, as a frame of `LINES_SCHEMA`."""
         which = slice(most) if chosen is None else chosen
@@ -92,7 +96,7 @@ class Block:
             fault = pl.Series(self.faults, dtype=pl.String)
             fault = fault.head(most) if chosen is None and most else fault
             fault = fault if chosen is None else fault.filter(pl.Series(chosen))
-        if len(starts) * _FEW <= len(self.starts):
+        if self.are_few(len(starts)):
             # They may wait for others, and shall not keep the whole block from being used again.
             lines = pl.Series(
                 [self.codes[start:end].tobytes() for start, end in zip(starts, ends, strict=True)],

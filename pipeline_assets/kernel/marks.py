@@ -78,7 +78,7 @@ class MarkFinder:
             plain = np.ones(len(firsts), np.bool_)
             odd = np.flatnonzero(~(is_blank | is_quote | is_line_feed))
             plain[np.searchsorted(line_feeds, odd)] = False
-        doubtful = _doubtful(codes[: block.size], block)
+        doubtful = doubtful_bytes(block)
         if len(doubtful):
             plain = np.ones(len(firsts), np.bool_) if plain is None else plain
             plain[np.searchsorted(at[line_feeds], doubtful)] = False
@@ -105,10 +105,11 @@ class MarkFinder:
         return self._at[:count]
 
 
-def _doubtful(codes: npt.NDArray[np.uint8], block: Block) -> Positions:
+def doubtful_bytes(block: Block) -> Positions:
     """Where bytes stand that make a line one for the expressions: what is not UTF-8, and 0x7F."""
     import numpy as np
 
+    codes = block.codes[: block.size]
     if int(codes.max()) < _DELETE:
         return np.empty(0, np.int64)
     return np.flatnonzero(codes == _DELETE) if _is_text(block) else np.flatnonzero(codes >= _DELETE)

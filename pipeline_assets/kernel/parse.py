@@ -17,7 +17,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from pipeline_assets.kernel.combined_lines import CombinedReader, CombinedRows, Given
+from pipeline_assets.kernel import accelerator
+from pipeline_assets.kernel.combined_lines import CombinedReader, CombinedRows, Given, QuickReader
 from pipeline_assets.kernel.continuations import MAX_ENTRY_BYTES, MAX_ENTRY_LINES, join_continuations
 from pipeline_assets.kernel.decompress import ByteSource, open_decompressed
 from pipeline_assets.kernel.definitions import Definition
@@ -40,10 +41,13 @@ from pipeline_assets.kernel.texts import with_text
 
 _DEFAULT_SITE: Final = "default"
 # What is read by expressions is read a chunk at a time, what is read quickly by smaller blocks, whose arrays
-# fit into the processor's cache. The lines that those leave over wait for some chunks, because every format
-# is tried on them: that takes 30 ms, however few they are.
+# fit into the processor's cache. The lines that those leave over wait for many chunks, because every format
+# is tried on them: that takes 30 ms, however few they are. While they view their blocks, fewer wait.
 _BLOCKS_IN_CHUNK: Final = 4
-_CHUNKS_AT_ONCE: Final = 4
+_CHUNKS_AT_ONCE: Final = 16
+_CHUNKS_VIEWED: Final = 4
+# gzip makes a log a tenth or a twentieth, and seldom more than an eighth.
+_SHRUNK: Final = 8
 # What a row takes beside its text.
 _ROW_BYTES: Final = 200
 _NO_ROWS: Final = (BRONZE_REQUESTS.empty(), BRONZE_ERRORS.empty(), BRONZE_REJECTED.empty())
@@ -54,7 +58,8 @@ class ReadOptions:
     """What of the configuration decides what a line becomes.
 
     `timezone` is that of logs that name none, `site` the name of logs that name none. Events before
-    `earliest`, or on or after `latest` (days, UTC), are rejected. `formats` are the user's own.
+    `earliest`, or on or after `latest` (days, UTC), are rejected. `formats` are the user's own. `accelerate`
+    lets compiled code read large logs where it is installed; the rows are the same.
     """
 
     timezone: str = "UTC"
@@ -62,6 +67,7 @@ class ReadOptions:
     earliest: date = date(2015, 1, 1)
     latest: date = date(2100, 1, 1)
     formats: tuple[Definition, ...] = ()
+    accelerate: bool = True
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,8 @@ class FileReader:
 
     Bytes never make it raise; errors of the stream itself (`OSError`) pass through. `quick` is as in
     `Formats`. With `start`, the stream is a stretch of a plain file from there on, and `facts` are the
-    stretch's (`file_facts.joined`); where stretches may begin is for `stretches` to say.
+    stretch's (`file_facts.joined`); where stretches may begin is for `stretches` to say. `to_read` is how
+    many bytes the caller reads, of this file and others, as far as is known: many are worth an accelerator.
     """
 
     def __init__(
@@ -145,6 +152,7 @@ class FileReader:
         *,
         chunk_bytes: int = CHUNK_BYTES,
         max_line_bytes: int = MAX_LINE_BYTES,
+        to_read: int = 0,
         quick: bool = True,
         start: Start | None = None,
     ) -> None:
@@ -153,8 +161,13 @@ class FileReader:
         self._options = options
         self._source_file = source_file
         self._site = options.site or site_from_name(source_file) or _DEFAULT_SITE
+        source: ByteSource = stream
+        self._log_bytes = to_read
+        if start is None:
+            source = plain = open_decompressed(stream)
+            self._log_bytes *= _SHRUNK if plain.is_compressed else 1
         self._lines = LineReader(
-            open_decompressed(stream) if start is None else stream,
+            source,
             chunk_bytes=max(1, chunk_bytes // _BLOCKS_IN_CHUNK),
             max_line_bytes=max_line_bytes,
             offset=start.offset if start else 0,
@@ -164,7 +177,8 @@ class FileReader:
         self._formats = Formats(options.timezone, quick=quick)
         self._begin = datetime.combine(options.earliest, time(), UTC)
         self._end = datetime.combine(options.latest, time(), UTC)
-        self._quick = CombinedReader(Given(self._begin, self._end, self._site, source_file))
+        self._given = Given(self._begin, self._end, self._site, source_file)
+        self._quick: QuickReader = CombinedReader(self._given)
         self._chunk_bytes = chunk_bytes
         self._sample = Sample()
         self._knows_the_sample = False
@@ -194,29 +208,36 @@ class FileReader:
         self._formats = replace(self._formats, own=self._sample.own)
         held = LINES_SCHEMA.to_frame()
         left: list[pl.DataFrame] = []
-        waiting = left_over = quick = last = 0
+        waiting = left_over = viewed = quick = last = 0
         for some in chain((first,), ([block] for block in blocks)):
             for block in some:
                 lines = self._left_over(block)
                 if lines is not None:
                     left.append(lines)
                     left_over += block.size * lines.height // max(len(block.starts), 1)
+                    viewed += 0 if block.are_few(lines.height) else block.size
                 waiting += block.size
                 quick += block.size
                 last = block.last_number
             if (
                 some is first
                 or left_over >= self._chunk_bytes
+                or viewed >= _CHUNKS_VIEWED * self._chunk_bytes
                 or waiting >= _CHUNKS_AT_ONCE * self._chunk_bytes
             ):
                 chunk, held = self._read(pl.concat([held, *left], rechunk=True), last=last)
+                if some is first:
+                    self._accelerate(chunk)
                 yield chunk
+                # Its rows' memory is used again when nobody looks at it any more.
+                del chunk
                 left.clear()
-                waiting = left_over = quick = 0
-            elif quick >= self._chunk_bytes:
+                waiting = left_over = viewed = quick = 0
+            elif quick >= self._chunk_bytes * self._quick.chunks:
                 quick = 0
                 if rows := self._quick_rows():
                     yield ParsedChunk(rows, *_NO_ROWS)
+                del rows
         if held.height or waiting:
             chunk, _ = self._read(pl.concat([held, *left], rechunk=True), last=None)
             yield chunk
@@ -233,6 +254,11 @@ class FileReader:
         readable = sample.filter(pl.col("fault").is_null()).head(SAMPLE_LINES)
         self._sample = Sample.of(with_text(readable), self._options.formats, self._options.timezone)
         return first
+
+    def _accelerate(self, first: ParsedChunk) -> None:
+        """Read on by compiled code if that is there, and worth it for such a log."""
+        if self._options.accelerate and first.combined and first.combined.height >= first.others.height:
+            self._quick = accelerator.quick_reader(self._given, self._log_bytes) or self._quick
 
     def _left_over(self, block: Block) -> pl.DataFrame | None:
         """The lines of a block that an expression must read; the others wait in `_quick`.

@@ -4,8 +4,8 @@ What belongs here: how a part is encoded, and how much of it waits in memory. Wh
 (`parts`), and frames that are written as a whole (`store.write_parquet`).
 
 Encoding takes about half of the time that a landed file takes, so each column is encoded as it costs least
-for about the same size: numbers that grow by their differences, texts that recur by a dictionary, and paths,
-which hardly recur within a row group, as they are. Statistics are kept of columns by which rows are chosen.
+for about the same size: numbers that grow by their differences, texts that recur by a dictionary, and those
+that hardly recur within a row group as they are. Statistics are kept of columns by which rows are chosen.
 Every reader of Parquet format 2 knows these encodings.
 """
 
@@ -21,6 +21,7 @@ from pipeline_assets.storage.store import PARQUET_COMPRESSION_LEVEL
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 # So many bytes of rows are one row group; two at most are in memory, one of them being encoded.
 _GROUP_BYTES: Final = 32 << 20
@@ -29,7 +30,16 @@ _GROUPS: Final = 4
 _DICTIONARIES: Final = frozenset(
     {"method", "protocol", "site", "format", "source_file", "level", "module", "reason"}
 )
-_UNLIKE: Final = frozenset({"request", "target", "message", "extra", "raw", "line"})
+_UNLIKE: Final = frozenset({"message", "extra", "raw", "line"})
+# These recur in most logs, and then a dictionary makes a part a fifth smaller at the same cost. Where more
+# than so many of a part's first rows have one of their own, it would only be in the way.
+_PERHAPS_UNLIKE: Final = frozenset({"request", "target"})
+_UNLIKE_SHARE: Final = 0.75
+_SAMPLE_ROWS: Final = 10_000
+# Ten times what a row group needs at a third of different targets; beyond it the writer falls back to texts.
+_DICTIONARY_BYTES: Final = 8 << 20
+# Parquet's encoding leaves these as small as they get.
+_UNCOMPRESSED: Final = frozenset({"bytes"})
 _GROWING: Final = frozenset({"line_number", "byte_offset", "bytes"})
 _CHOSEN_BY: Final = frozenset({"source_file", "site", "timestamp", "line_number", "status"})
 
@@ -39,26 +49,14 @@ class Encoder:
 
     def __init__(self, table: Table) -> None:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         self.rows = 0
-        self._schema = _schema(table)
-        self._waiting: list[pa.Table] = []
+        self._table = table
+        self._waiting: list[pl.DataFrame | pa.Table] = []
         self._waiting_bytes = 0
         self._groups = 0
         self._sink = pa.BufferOutputStream()
-        names = table.column_names
-        self._writer = pq.ParquetWriter(
-            self._sink,
-            self._schema,
-            compression="zstd",
-            compression_level=PARQUET_COMPRESSION_LEVEL,
-            use_dictionary=[name for name in names if name not in _UNLIKE | _GROWING | {"timestamp"}],
-            column_encoding={name: "DELTA_BINARY_PACKED" for name in names if name in _GROWING},
-            write_statistics=[name for name in names if name in _CHOSEN_BY],
-            # Else readers would take the columns for dictionaries that were handed over as such.
-            store_schema=False,
-        )
+        self._writer: pq.ParquetWriter | None = None
         self._worker: ThreadPoolExecutor | None = None
         self._encoding: Future[None] | None = None
 
@@ -69,9 +67,8 @@ class Encoder:
 
     def add(self, rows: pl.DataFrame | pa.Table, size: int) -> None:
         """Take rows of the table's columns, which keep about `size` bytes in memory."""
-        part = _as_table(rows, self._schema)
-        self.rows += part.num_rows
-        self._waiting.append(part)
+        self.rows += len(rows)
+        self._waiting.append(rows)
         self._waiting_bytes += size
         if self._waiting_bytes >= _GROUP_BYTES:
             group = self._group()
@@ -85,12 +82,13 @@ class Encoder:
         self._wait()
         if self._worker is not None:
             self._worker.shutdown()
-        if self._waiting:
+        if self._waiting or self._writer is None:
             self._encode(self._group())
+        assert self._writer is not None
         self._writer.close()
         return cast(bytes, self._sink.getvalue().to_pybytes())
 
-    def _group(self) -> list[pa.Table]:
+    def _group(self) -> list[pl.DataFrame | pa.Table]:
         group, self._waiting, self._waiting_bytes = self._waiting, [], 0
         self._groups += 1
         return group
@@ -100,19 +98,58 @@ class Encoder:
             self._encoding.result()
             self._encoding = None
 
-    def _encode(self, parts: list[pa.Table]) -> None:
+    def _encode(self, parts: list[pl.DataFrame | pa.Table]) -> None:
         import pyarrow as pa
 
-        group = pa.concat_tables(parts)
+        if self._writer is None:
+            self._writer = self._opened(max(parts, key=len, default=self._table.empty()))
+        group = pa.concat_tables([_as_table(part, self._writer.schema) for part in parts])
         # Of one dictionary after another the writer would keep only the first.
         self._writer.write_table(group.unify_dictionaries(), row_group_size=group.num_rows)
 
+    def _opened(self, rows: pl.DataFrame | pa.Table) -> pq.ParquetWriter:
+        """The part's writer, given some of its first rows."""
+        import pyarrow.parquet as pq
 
-def _schema(table: Table) -> pa.Schema:
+        names = self._table.column_names
+        plain = _UNLIKE | _GROWING | {"timestamp"} | _unlike(rows)
+        return pq.ParquetWriter(
+            self._sink,
+            _schema(self._table, rows),
+            compression={name: "none" if name in _UNCOMPRESSED else "zstd" for name in names},
+            compression_level={
+                name: PARQUET_COMPRESSION_LEVEL for name in names if name not in _UNCOMPRESSED
+            },
+            use_dictionary=[name for name in names if name not in plain],
+            dictionary_pagesize_limit=_DICTIONARY_BYTES,
+            column_encoding={name: "DELTA_BINARY_PACKED" for name in names if name in _GROWING},
+            write_statistics=[name for name in names if name in _CHOSEN_BY],
+            # Else readers would take the columns for dictionaries that were handed over as such.
+            store_schema=False,
+        )
+
+
+def _unlike(rows: pl.DataFrame | pa.Table) -> set[str]:
+    """Which of the columns that may recur don't in these rows."""
+    found = set()
+    names = rows.columns if isinstance(rows, pl.DataFrame) else rows.column_names
+    for name in _PERHAPS_UNLIKE.intersection(names):
+        some = rows[name][:_SAMPLE_ROWS]
+        texts = some if isinstance(some, pl.Series) else pl.Series(some)
+        if texts.n_unique() > _UNLIKE_SHARE * len(texts):
+            found.add(name)
+    return found
+
+
+def _schema(table: Table, rows: pl.DataFrame | pa.Table) -> pa.Schema:
+    """Arrow's types for the table's columns; texts are views unless these rows have them as they are."""
     import pyarrow as pa
 
-    types = {pl.String(): pa.string_view(), pl.Binary(): pa.binary_view()}
     empty = table.empty().to_arrow(compat_level=pl.CompatLevel.newest()).schema
+    texts = pa.string_view()
+    if not isinstance(rows, pl.DataFrame) and texts not in rows.schema.types:
+        texts = pa.string()
+    types = {pl.String(): texts, pl.Binary(): pa.binary_view()}
     return pa.schema(
         [
             pa.field(

@@ -1,4 +1,4 @@
-"""The quick way for Combined and Common lines gives the rows that the expressions give.
+"""The quick ways for Combined and Common lines give the rows that the expressions give.
 
 What belongs here: lines that are almost of this kind, in files of any chunking, and the numbers and times that
 are read by arithmetic. What does not: what the rows must be (`test_parse`).
@@ -16,10 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.kernel import log_times
-from pipeline_assets.kernel.combined_lines import CombinedReader, Given
+from pipeline_assets.kernel import log_times, parse
+from pipeline_assets.kernel.combined_lines import CombinedReader, Given, QuickReader
 from pipeline_assets.kernel.lines import PADDING_BYTES, LineReader, binary_slices
 from pipeline_assets.kernel.parse import ReadOptions
+from pipeline_assets.kernel.scanned_lines import ScannedReader
 from pipeline_assets.kernel.words import Texts, size_in, status_in, time_in
 from pipeline_assets_tests.kernel.rebuild import ANY_TIME, Bronze, access_line, joined, read
 
@@ -68,8 +69,15 @@ def changed(line: bytes, seed: int) -> bytes:
     return line.replace(b"\n", b"")
 
 
-def assert_same(content: bytes, options: ReadOptions = ANY_TIME, chunk_bytes: int = 1 << 24) -> Bronze:
-    quick = read(content, options, chunk_bytes=chunk_bytes)
+either_reader = pytest.mark.parametrize("reader", [CombinedReader, ScannedReader])
+
+
+def assert_same(
+    reader: type, content: bytes, options: ReadOptions = ANY_TIME, chunk_bytes: int = 1 << 24
+) -> Bronze:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parse, "CombinedReader", reader)
+        quick = read(content, options, chunk_bytes=chunk_bytes)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(CombinedReader, "take", lambda self, block: None)
         slow = read(content, options)
@@ -80,6 +88,7 @@ def assert_same(content: bytes, options: ReadOptions = ANY_TIME, chunk_bytes: in
     return quick
 
 
+@either_reader
 @PROPERTY
 @given(
     st.lists(st.builds(changed, LINES, st.integers(0, 1 << 30)), max_size=12),
@@ -87,44 +96,50 @@ def assert_same(content: bytes, options: ReadOptions = ANY_TIME, chunk_bytes: in
     st.sampled_from([b"\n", b"\n", b"\r\n"]),
     st.booleans(),
 )
-def test_lines_give_the_same_rows_either_way(lines: list[bytes], chunk: int, end: bytes, ended: bool) -> None:
-    assert_same(b"x" + end.join(lines) + (end if ended else b""), chunk_bytes=chunk)
+def test_lines_give_the_same_rows_either_way(
+    reader: type, lines: list[bytes], chunk: int, end: bytes, ended: bool
+) -> None:
+    assert_same(reader, b"x" + end.join(lines) + (end if ended else b""), chunk_bytes=chunk)
 
 
+@either_reader
 @pytest.mark.parametrize("chunk", [500, 1 << 20])
-def test_one_field_that_is_unusual(chunk: int) -> None:
-    assert_same(joined(VARIED), chunk_bytes=chunk)
+def test_one_field_that_is_unusual(reader: type, chunk: int) -> None:
+    assert_same(reader, joined(VARIED), chunk_bytes=chunk)
 
 
+@either_reader
 @pytest.mark.parametrize("tail", [' "https://example.org/" "Mozilla/5.0"', ""])
-def test_one_place_that_is_unusual(tail: str) -> None:
+def test_one_place_that_is_unusual(reader: type, tail: str) -> None:
     line = access_line(tail=tail, user="jo", request="GET /a\\x HTTP/1.1")
     for removed in (0, 1, 2):
         places = range(len(line) - removed)
         content = joined(line[:at] + other + line[at + removed :] for at in places for other in [b"", *BYTES])
-        assert_same(content)
+        assert_same(reader, content)
         # Of bytes that are no UTF-8 every line of a block is looked at in another way.
-        assert_same(content.replace(b"\xff", b"\xc3\xa9"))
+        assert_same(reader, content.replace(b"\xff", b"\xc3\xa9"))
 
 
-def test_times_outside_the_window_are_rejected_either_way() -> None:
+@either_reader
+def test_times_outside_the_window_are_rejected_either_way(reader: type) -> None:
     content = joined(access_line(time=f"{day}/Dec/2025:09:03:01 +0000") for day in (15, 16, 17, 18, 19))
-    bronze = assert_same(content, ReadOptions(earliest=date(2025, 12, 16), latest=date(2025, 12, 18)))
+    bronze = assert_same(reader, content, ReadOptions(earliest=date(2025, 12, 16), latest=date(2025, 12, 18)))
     assert bronze.reasons == ["outside_window"] * 3
 
 
-def taken(content: bytes) -> list[int]:
+def taken(kind: type, content: bytes) -> list[int]:
     """The numbers of the lines that are read in the quick way."""
     import io
 
-    reader = CombinedReader(ANYTHING)
+    reader: QuickReader = kind(ANYTHING)
     for block in LineReader(io.BytesIO(content), chunk_bytes=len(content)).blocks():
         reader.take(block)
     rows = reader.rows()
     return rows.frame("line_number")["line_number"].to_list() if rows else []
 
 
-def test_what_servers_write_is_read_in_the_quick_way() -> None:
+@either_reader
+def test_what_servers_write_is_read_in_the_quick_way(reader: type) -> None:
     lines = [
         access_line(),
         access_line(tail=""),
@@ -136,19 +151,26 @@ def test_what_servers_write_is_read_in_the_quick_way() -> None:
         access_line(vhost="example.org "),
         access_line(request="\\x16\\x03"),
     ]
-    assert taken(joined(lines)) == [1, 2, 3, 4, 5, 6, 7]
+    assert taken(reader, joined(lines)) == [1, 2, 3, 4, 5, 6, 7]
 
 
-def test_bytes_that_are_no_text_leave_the_other_lines_of_their_block_quick() -> None:
-    assert taken(joined([access_line(), access_line(host="a\x7f"), access_line()])) == [1, 3]
+@either_reader
+def test_bytes_that_are_no_text_leave_the_other_lines_of_their_block_quick(reader: type) -> None:
+    assert taken(reader, joined([access_line(), access_line(host="a\x7f"), access_line()])) == [1, 3]
     line = access_line()
-    assert taken(joined([line, line.replace(b"org", b"\xff"), line.replace(b"org", b"\xc3\xa9"), line])) == [
+    assert taken(
+        reader, joined([line, line.replace(b"org", b"\xff"), line.replace(b"org", b"\xc3\xa9"), line])
+    ) == [
         1,
         4,
     ]
 
 
-def test_memory_is_used_again_only_when_nobody_looks_at_it() -> None:
+@either_reader
+def test_memory_is_used_again_only_when_nobody_looks_at_it(
+    reader: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parse, "CombinedReader", reader)
     content = joined(access_line(host=f"10.0.{number // 250}.{number % 250}") for number in range(2_000))
     chunks = read(content, chunk_bytes=4_000)
     assert [row["remote_host"] for row in chunks.requests] == [
@@ -258,11 +280,12 @@ def test_views_are_the_texts(texts: list[str], offset: int, dash: bool) -> None:
         assert text.is_null.tolist() == [each == "-" for each in texts]
 
 
+@either_reader
 @pytest.mark.parametrize("first", ["combined", "common"])
-def test_formats_of_a_file_are_counted_and_stay_in_line_order(first: str) -> None:
+def test_formats_of_a_file_are_counted_and_stay_in_line_order(reader: type, first: str) -> None:
     lines = [access_line(), access_line(tail="")]
     if first == "common":
         lines.reverse()
-    bronze = assert_same(joined(lines * 3))
+    bronze = assert_same(reader, joined(lines * 3))
     assert bronze.facts.formats == {"combined": 3, "common": 3}
     assert [row["line_number"] for row in bronze.requests] == [1, 2, 3, 4, 5, 6]

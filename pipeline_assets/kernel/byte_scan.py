@@ -1,0 +1,353 @@
+"""The lines of a block to columns in one pass over its bytes, by code that numba compiles.
+
+What belongs here: the compiled functions, and what they must be given. What does not: any import of the
+package, when they are used (`accelerator`), and tables (`scanned_lines`). This module can be imported only
+where numba is installed.
+
+Eight bytes are looked at at a time: `words[i]` are those that begin at byte i, the first in the lowest bits.
+To ask which of them is below a limit, or is a certain one, is the arithmetic of Hacker's Delight, section 6-1
+(Henry S. Warren, 2nd edition): of the bytes found, only the lowest is certain.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numba
+import numpy as np
+
+# The columns of text, in the order of `scan`'s arrays.
+HOST: Final = 0
+IDENTITY: Final = 1
+USER: Final = 2
+REQUEST: Final = 3
+TARGET: Final = 4
+REFERER: Final = 5
+AGENT: Final = 6
+TEXTS: Final = 7
+
+# Why `scan` came back: all lines are read; or there is no room for another row, or for another text.
+DONE: Final = 0
+FULL: Final = 1
+
+METHODS: Final = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND", "CONNECT", "TRACE")
+PROTOCOLS: Final = ("HTTP/1.1", "HTTP/2.0", "HTTP/1.0", "HTTP/3.0")
+COMBINED: Final = 0
+COMMON: Final = 1
+
+# Minutes. Copied from `log_times`, for numba knows that code it has stored is old by this file's time alone.
+LARGEST_OFFSET_MINUTES: Final = 840
+# Longer lines are left to the expressions: they are rare, and room for a row's texts must be kept.
+LONGEST: Final = 1 << 16
+
+# Texts are copied eight bytes at a time, so as many may be written behind a text.
+SLACK: Final = 8
+
+_ONES: Final = np.uint64(0x0101010101010101)
+_TOPS: Final = np.uint64(0x8080808080808080)
+_BELOW_BLANK: Final = np.uint64(0x2020202020202020)
+_BELOW_MARK: Final = np.uint64(0x2323232323232323)
+_QUOTES: Final = np.uint64(0x2222222222222222)
+_MASKS: Final = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
+
+
+def _word(text: str) -> int:
+    return int.from_bytes(text.encode().ljust(8, b"\0"), "little")
+
+
+_METHOD_WORDS: Final = np.array([_word(text) for text in METHODS], np.uint64)
+_PROTOCOL_WORDS: Final = np.array([_word(text) for text in PROTOCOLS], np.uint64)
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH_WORDS: Final = np.array([_word(text) for text in _MONTHS], np.uint64)
+_MONTH_DAYS: Final = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
+
+_LEAP_DAYS_BEFORE_1970: Final = 1969 // 4 - 1969 // 100 + 1969 // 400
+
+# To compare or shift by a signed number would turn words into floating-point numbers.
+_DASH: Final = np.uint64(0x2D)
+_BLANK: Final = np.uint64(0x20)
+_BRACKET: Final = np.uint64(0x5B)
+_BACKSLASH: Final = np.uint64(0x5C)
+_BEFORE_REQUEST: Final = np.uint64(_word('] "'))
+_QUOTE_BLANK: Final = np.uint64(_word('" '))
+_BLANK_QUOTE: Final = np.uint64(_word(' "'))
+_BETWEEN_QUOTED: Final = np.uint64(_word('" "'))
+_U7: Final = np.uint64(7)
+_U8: Final = np.uint64(8)
+_U56: Final = np.uint64(56)
+_ONE: Final = np.uint64(1)
+_BYTE: Final = np.uint64(0xFF)
+
+
+@numba.njit(nogil=True)
+def _eight(words: Any, at: int) -> Any:
+    """The eight bytes from `at` on. An index that may be negative would be looked at first."""
+    return words[np.uint64(at)]
+
+
+@numba.njit(nogil=True)
+def _one(words: Any, at: int) -> Any:
+    """The byte at `at`."""
+    return words[np.uint64(at)] & _BYTE
+
+
+@numba.njit(nogil=True)
+def _lowest(mask: Any) -> Any:
+    """Which byte of a word has the lowest of the top bits that are set in a mask."""
+    below = (((mask & (~mask + _ONE)) >> _U7) - _ONE) & _ONES
+    return np.int64((below * _ONES) >> _U56)
+
+
+@numba.njit(nogil=True)
+def _next_mark(words: Any, at: int) -> Any:
+    """Where the next quote, blank or control character stands."""
+    while True:
+        word = _eight(words, at)
+        found = (word - _BELOW_MARK) & ~word & _TOPS
+        if not found:
+            at += 8
+            continue
+        at += _lowest(found)
+        if _one(words, at) != np.uint64(0x21):
+            return at
+        at += 1
+
+
+@numba.njit(nogil=True)
+def _closing_quote(words: Any, at: int) -> Any:
+    """Where the quote stands that ends a text; -1 if a control character comes first."""
+    begin = at
+    while True:
+        word = _eight(words, at)
+        quoted = word ^ _QUOTES
+        found = (((word - _BELOW_BLANK) & ~word) | ((quoted - _ONES) & ~quoted)) & _TOPS
+        if not found:
+            at += 8
+            continue
+        at += _lowest(found)
+        if _one(words, at) != np.uint64(0x22):
+            return -1
+        # A quote behind an odd number of backslashes is part of the text.
+        behind = at
+        while behind > begin and _one(words, behind - 1) == np.uint64(0x5C):
+            behind -= 1
+        if (at - behind) & 1 == 0:
+            return at
+        at += 1
+
+
+@numba.njit(nogil=True)
+def _pair(words: Any, at: int) -> Any:
+    """The number of two digits; a negative one far from zero if they are none."""
+    first = np.int64(_one(words, at)) - 48
+    second = np.int64(_eight(words, at + 1) & _BYTE) - 48
+    if first < 0 or first > 9 or second < 0 or second > 9:
+        return -10_000_000
+    return first * 10 + second
+
+
+@numba.njit(nogil=True)
+def _time(words: Any, at: int) -> Any:
+    """Seconds since 1970, minutes east of UTC, and whether it is a time, of `17/Dec/2025:09:03:01 +0000`."""
+    for place, sign in ((2, 0x2F), (6, 0x2F), (11, 0x3A), (14, 0x3A), (17, 0x3A), (20, 0x20)):
+        if _one(words, at + place) != np.uint64(sign):
+            return 0, 0, False
+    name = _eight(words, at + 3) & _MASKS[3]
+    month = 0
+    while month < 12 and _MONTH_WORDS[month] != name:
+        month += 1
+    day, year = _pair(words, at), _pair(words, at + 7) * 100 + _pair(words, at + 9)
+    hour, minute, second = _pair(words, at + 12), _pair(words, at + 15), _pair(words, at + 18)
+    hours, minutes = _pair(words, at + 22), _pair(words, at + 24)
+    if month == 12 or day < 1 or year < 0 or hour < 0 or minute < 0 or second < 0:
+        return 0, 0, False
+    if hours < 0 or minutes < 0 or hour > 23 or minute > 59 or second > 59 or minutes > 59:
+        return 0, 0, False
+    is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    if day > _MONTH_DAYS[month] + (is_leap and month == 1):
+        return 0, 0, False
+    east = hours * 60 + minutes
+    sign_byte = _one(words, at + 21)
+    # A zone of -0000 is none that could be written again.
+    if east > LARGEST_OFFSET_MINUTES or (sign_byte == _DASH and east == 0):
+        return 0, 0, False
+    if sign_byte == _DASH:
+        east = -east
+    elif sign_byte != np.uint64(0x2B):
+        return 0, 0, False
+    # Leap days before this year, and the days of its months so far.
+    past = year - 1
+    days = (year - 1970) * 365 + past // 4 - past // 100 + past // 400 - _LEAP_DAYS_BEFORE_1970 + day - 1
+    for number in range(month):
+        days += _MONTH_DAYS[number]
+    days += is_leap and month > 1
+    return days * 86_400 + hour * 3_600 + minute * 60 + second - east * 60, east, True
+
+
+@numba.njit(nogil=True, cache=True)
+def scan(
+    words: Any,
+    starts: Any,
+    ends: Any,
+    numbers: Any,
+    offsets: Any,
+    bad: Any,
+    first_second: int,
+    end_second: int,
+    begin: int,
+    taken: Any,
+    row: int,
+    room: int,
+    last: Any,
+    last_time: Any,
+    bounds: Any,
+    values: Any,
+    width: int,
+    absent: Any,
+    wide: Any,
+    narrow: Any,
+    coded: Any,
+) -> Any:
+    """Read lines from line `begin` on; why it came back, the next line, the rows so far, and the room left.
+
+    `bad` lines (an empty array: none) are left out, and so is every line that is not written just so. A line
+    that becomes a row is marked in `taken`. Of the rows: `wide` has line number, byte offset, microseconds
+    since 1970 and size; `narrow` status and minutes east of UTC; `coded` method, protocol and format. The
+    texts of a column stand one behind the other in `width` bytes of `values`, words at every byte, and
+    `bounds` says where they begin and end; `absent` which of them are null, and, last, which sizes.
+    `last` is the time seen last, as words, and `last_time` what it says.
+    """
+    most = len(wide[0])
+    for line in range(begin, len(starts)):
+        start, end = starts[line], ends[line]
+        if len(bad) and bad[line]:
+            continue
+        length = end - start
+        if length > LONGEST:
+            continue
+        if row == most or room < length + SLACK:
+            return FULL, line, row, room
+        host = _next_mark(words, start)
+        if host == start or _one(words, host) != _BLANK:
+            continue
+        identity = _next_mark(words, host + 1)
+        if identity == host + 1 or _one(words, identity) != _BLANK:
+            continue
+        user = _next_mark(words, identity + 1)
+        if user == identity + 1 or _one(words, user) != _BLANK or user + 45 > end:
+            continue
+        if _one(words, user + 1) != _BRACKET or _eight(words, user + 28) & _MASKS[3] != _BEFORE_REQUEST:
+            continue
+        # A second has many lines.
+        zero, one = _eight(words, user + 2), _eight(words, user + 10)
+        two, three = _eight(words, user + 18), _eight(words, user + 26) & _MASKS[2]
+        if zero != last[0] or one != last[1] or two != last[2] or three != last[3]:
+            second, east, good = _time(words, user + 2)
+            last[0], last[1], last[2], last[3] = zero, one, two, three
+            last_time[0], last_time[1] = second * 1_000_000, east
+            last_time[2] = good and first_second <= second < end_second
+        if not last_time[2]:
+            continue
+        request = user + 31
+        method_end = _next_mark(words, request)
+        if _one(words, method_end) != _BLANK or method_end == request or method_end > request + 8:
+            continue
+        word = _eight(words, request) & _MASKS[method_end - request]
+        method = 0
+        while method < len(_METHOD_WORDS) and _METHOD_WORDS[method] != word:
+            method += 1
+        if method == len(_METHOD_WORDS):
+            continue
+        target_end = _next_mark(words, method_end + 1)
+        while _one(words, target_end) == np.uint64(0x22) and _is_escaped(words, method_end, target_end):
+            target_end = _next_mark(words, target_end + 1)
+        if _one(words, target_end) != _BLANK or target_end == method_end + 1:
+            continue
+        if _one(words, target_end - 1) == _BACKSLASH:
+            continue
+        word = _eight(words, target_end + 1)
+        protocol = 0
+        while protocol < len(_PROTOCOL_WORDS) and _PROTOCOL_WORDS[protocol] != word:
+            protocol += 1
+        request_end = target_end + 9
+        if protocol == len(_PROTOCOL_WORDS) or _eight(words, request_end) & _MASKS[2] != _QUOTE_BLANK:
+            continue
+        digits = _eight(words, request_end + 2)
+        hundreds = np.int64(digits & _BYTE) - 48
+        tens = np.int64((digits >> _U8) & _BYTE) - 48
+        units = np.int64((digits >> np.uint64(16)) & _BYTE) - 48
+        if hundreds < 1 or hundreds > 9 or tens < 0 or tens > 9 or units < 0 or units > 9:
+            continue
+        if (digits >> np.uint64(24)) & _BYTE != _BLANK:
+            continue
+        at = request_end + 6
+        size = np.int64(0)
+        first = np.int64(_one(words, at)) - 48
+        is_dash = first == 0x2D - 48
+        at += is_dash
+        if not is_dash:
+            digit = first
+            # As many digits as surely fit into 64 bits.
+            while digit >= 0 and digit <= 9 and at < request_end + 24:
+                size = size * 10 + digit
+                at += 1
+                digit = np.int64(_one(words, at)) - 48
+            if at == request_end + 6 or (first == 0 and at > request_end + 7):
+                continue
+        referer, closing, agent, agent_end = at, at, at, end - 1
+        if at != end:
+            if _eight(words, at) & _MASKS[2] != _BLANK_QUOTE:
+                continue
+            referer = at + 2
+            closing = _closing_quote(words, referer)
+            if closing < 0 or _eight(words, closing) & _MASKS[3] != _BETWEEN_QUOTED:
+                continue
+            agent = closing + 3
+            if _closing_quote(words, agent) != end - 1:
+                continue
+        for text in range(TEXTS):
+            if text == HOST:
+                left, right = start, host
+            elif text == IDENTITY:
+                left, right = host + 1, identity
+            elif text == USER:
+                left, right = identity + 1, user
+            elif text == REQUEST:
+                left, right = request, request_end
+            elif text == TARGET:
+                left, right = method_end + 1, target_end
+            elif text == REFERER:
+                left, right = referer, closing
+            else:
+                left, right = agent, agent_end
+            is_absent = False
+            if text in (IDENTITY, USER) or text >= REFERER:
+                is_absent = (at == end and text >= REFERER) or (
+                    right - left == 1 and _one(words, left) == _DASH
+                )
+                absent[text, row] = is_absent
+            here = bounds[text, row]
+            bounds[text, row + 1] = here + (0 if is_absent else right - left)
+            if not is_absent:
+                behind = text * width + here
+                for some in range(0, right - left, 8):
+                    values[np.uint64(behind + some)] = _eight(words, left + some)
+        wide[0, row], wide[1, row] = numbers[line], offsets[line]
+        wide[2, row], wide[3, row] = last_time[0], size
+        absent[TEXTS, row] = is_dash
+        narrow[0, row], narrow[1, row] = hundreds * 100 + tens * 10 + units, last_time[1]
+        coded[0, row], coded[1, row] = method, protocol
+        coded[2, row] = COMMON if at == end else COMBINED
+        taken[line] = True
+        room -= length
+        row += 1
+    return DONE, len(starts), row, room
+
+
+@numba.njit(nogil=True)
+def _is_escaped(words: Any, begin: int, at: int) -> Any:
+    """Whether the byte at `at` stands behind an odd number of backslashes."""
+    behind = at
+    while behind > begin and _one(words, behind - 1) == _BACKSLASH:
+        behind -= 1
+    return (at - behind) & 1 == 1

@@ -1,0 +1,206 @@
+"""Combined and Common lines by the compiled scan: what `combined_lines` does, where numba is installed.
+
+What belongs here: the memory that the scan fills, and the tables made of it. What does not: how a line is
+read (`byte_scan`), and whether the scan is used (`accelerator`).
+
+Texts are copied out of the block, one column behind the other: that costs less than to encode views, and
+nothing refers to the block any more.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline_assets.kernel import byte_scan
+from pipeline_assets.kernel.combined_lines import CombinedRows, Given, bronze_table, dictionary, joined_rows
+from pipeline_assets.kernel.lines import Block
+from pipeline_assets.kernel.marks import doubtful_bytes
+from pipeline_assets.kernel.words import validity
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+_TEXT_COLUMNS: Final = ("remote_host", "identity", "user", "request", "target", "referer", "user_agent")
+_FORMATS: Final = ("combined", "common")
+# So many bytes of log are one table at most: two of the reader's chunks, and the block that went over them. A
+# line has at least 60.
+_TABLE_BYTES: Final = 40 << 20
+_TABLE_ROWS: Final = _TABLE_BYTES // 60
+_WIDTH: Final = _TABLE_BYTES + byte_scan.SLACK
+# What a row takes beside its texts.
+_ROW_BYTES: Final = 88
+
+
+class ScannedReader:
+    """A `QuickReader` whose tables hold up to `_TABLE_BYTES` of log each."""
+
+    chunks = 2
+
+    def __init__(self, given: Given) -> None:
+        import numpy as np
+
+        self._given = given
+        self._window = int(given.begin.timestamp()), int(given.end.timestamp())
+        self._free: list[_Memory] = []
+        self._memory: _Memory | None = None
+        self._full: list[CombinedRows] = []
+        self._none_bad = np.zeros(0, np.bool_)
+
+    def take(self, block: Block) -> npt.NDArray[np.bool_] | None:
+        """Which of the block's lines are rows now; None if none of them is."""
+        import numpy as np
+
+        if not block.is_whole or not len(block.starts):
+            return None
+        # A word at each byte. Compiled code is for memory that may be written or for such that may not.
+        words = np.ndarray((len(block.codes) - 7,), np.uint64, block.codes, strides=(1,))
+        words.flags.writeable = False
+        taken = np.zeros(len(block.starts), np.bool_)
+        bad = self._bad(block)
+        line, code = 0, byte_scan.FULL
+        while code == byte_scan.FULL:
+            if self._memory is None:
+                self._memory = self._free.pop() if self._free else _Memory()
+            memory = self._memory
+            code, line, memory.rows, memory.room = byte_scan.scan(
+                words, block.starts, block.ends, block.numbers, block.offsets, bad, *self._window,
+                line, taken, memory.rows, memory.room, *memory.arrays,
+            )  # fmt: skip
+            if code == byte_scan.FULL:
+                self._finish()
+        return taken if taken.any() else None
+
+    def rows(self) -> CombinedRows | None:
+        """The rows of the blocks taken since this was last asked; None if there are none."""
+        self._finish()
+        some, self._full = self._full, []
+        return some[0] if len(some) == 1 else joined_rows(some) if some else None
+
+    def _bad(self, block: Block) -> npt.NDArray[np.bool_]:
+        """Lines with bytes that are no text: which they are, or nothing if there are none."""
+        import numpy as np
+
+        places = doubtful_bytes(block)
+        if not len(places):
+            return self._none_bad
+        bad = np.zeros(len(block.starts), np.bool_)
+        # Lines that were left out stand between those of the block.
+        lines = np.searchsorted(block.starts, places, side="right") - 1
+        lines = lines[(lines >= 0) & (places <= block.ends[lines])]
+        bad[lines] = True
+        return bad
+
+    def _finish(self) -> None:
+        memory = self._memory
+        if memory is not None and memory.rows:
+            self._memory = None
+            self._full.append(_rows_of(memory, _Lease(memory, self._free), self._given))
+
+
+class _Memory:
+    """What the scan fills for one table.
+
+    It is mapped for the largest that can come, and the system gives pages where it is written to; small ones,
+    for large pages would be taken for each of the many columns.
+    """
+
+    def __init__(self) -> None:
+        import mmap
+
+        import numpy as np
+
+        texts, rows = byte_scan.TEXTS, _TABLE_ROWS
+        shapes: dict[str, tuple[tuple[int, ...], npt.DTypeLike]] = {
+            "wide": ((4, rows), np.int64),
+            "bounds": ((texts, rows + 1), np.int32),
+            "coded": ((3, rows), np.int32),
+            "narrow": ((2, rows), np.int16),
+            "absent": ((texts + 1, rows), np.bool_),
+            "values": ((texts * _WIDTH,), np.uint8),
+        }
+        sizes = {name: math.prod(shape) * np.dtype(kind).itemsize for name, (shape, kind) in shapes.items()}
+        memory = mmap.mmap(-1, sum(sizes.values()))
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        begin = 0
+        for name, (shape, kind) in shapes.items():
+            arrays[name] = np.ndarray(shape, kind, memory, begin)
+            begin += sizes[name]
+        self.values, self.bounds, self.absent = arrays["values"], arrays["bounds"], arrays["absent"]
+        self.wide, self.narrow, self.coded = arrays["wide"], arrays["narrow"], arrays["coded"]
+        words = np.ndarray((len(self.values) - 7,), np.uint64, self.values, strides=(1,))
+        self.arrays: tuple[Any, ...] = (
+            np.zeros(4, np.uint64), np.zeros(3, np.int64), self.bounds, words, _WIDTH, self.absent, self.wide,
+            self.narrow, self.coded,
+        )  # fmt: skip
+        self.clear()
+
+    def clear(self) -> None:
+        """Make it as new."""
+        self.rows = 0
+        self.room = _TABLE_BYTES
+
+
+class _Lease:
+    """Holds memory for columns that view it; with the last of them it goes back to where it was taken."""
+
+    def __init__(self, memory: _Memory, free: list[_Memory]) -> None:
+        self._memory = memory
+        self._free = free
+
+    def __del__(self) -> None:
+        self._memory.clear()
+        self._free.append(self._memory)
+
+
+def _rows_of(memory: _Memory, lease: _Lease, given: Given) -> CombinedRows:
+    import numpy as np
+    import pyarrow as pa
+
+    count = memory.rows
+
+    def viewed(array: npt.NDArray[Any]) -> Any:
+        return pa.foreign_buffer(array.ctypes.data, array.nbytes, lease)
+
+    def values(array: npt.NDArray[Any], kind: Any, is_null: npt.NDArray[np.bool_] | None = None) -> Any:
+        nulls = 0 if is_null is None else int(np.count_nonzero(is_null))
+        bitmap = validity(is_null) if is_null is not None and nulls else None
+        return pa.Array.from_buffers(kind, count, [bitmap, viewed(array[:count])], nulls)
+
+    def text(number: int) -> Any:
+        bounds = memory.bounds[number, : count + 1]
+        begin = number * _WIDTH
+        is_null = memory.absent[number, :count]
+        nulls = int(np.count_nonzero(is_null))
+        if nulls == count:
+            return pa.nulls(count, pa.string())
+        there = validity(is_null) if nulls else None
+        data = viewed(memory.values[begin : begin + int(bounds[-1])])
+        return pa.StringArray.from_buffers(count, viewed(bounds), data, there, nulls)
+
+    known = {"method": byte_scan.METHODS, "protocol": byte_scan.PROTOCOLS, "format": _FORMATS}
+    coded = {
+        name: dictionary(texts, values(index, pa.int32()))
+        for (name, texts), index in zip(known.items(), memory.coded, strict=True)
+    }
+    table = bronze_table(
+        {
+            **{name: text(number) for number, name in enumerate(_TEXT_COLUMNS)},
+            **coded,
+            "line_number": values(memory.wide[0], pa.int64()),
+            "byte_offset": values(memory.wide[1], pa.int64()),
+            "timestamp": values(memory.wide[2], pa.timestamp("us", "UTC")),
+            "bytes": values(memory.wide[3], pa.int64(), memory.absent[byte_scan.TEXTS, :count]),
+            "status": values(memory.narrow[0], pa.int16()),
+            "utc_offset_minutes": values(memory.narrow[1], pa.int16()),
+        },
+        count,
+        given,
+    )
+    formats: dict[str, tuple[int, int]] = {}
+    for number, name in enumerate(_FORMATS):
+        mine = np.flatnonzero(memory.coded[2, :count] == number)
+        if len(mine):
+            formats[name] = (len(mine), int(memory.wide[0, mine[0]]))
+    return CombinedRows(table, _TABLE_BYTES - memory.room + _ROW_BYTES * count, formats)

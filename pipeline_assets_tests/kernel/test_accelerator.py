@@ -1,0 +1,281 @@
+"""Compiled code reads large logs, and nobody notices but for the time.
+
+What belongs here: when it is used, what happens where it can't be, and its memory. What does not: the rows
+of lines of all kinds (`test_combined_lines`).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import logging
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Never
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline_assets.compute.bronze import refresh_bronze
+from pipeline_assets.compute.context import Context
+from pipeline_assets.kernel import accelerator, byte_scan, combined_lines, log_times, parse, scanned_lines
+from pipeline_assets.kernel.combined_lines import CombinedReader, Given
+from pipeline_assets.kernel.decompress import open_decompressed
+from pipeline_assets.kernel.lines import CHUNK_BYTES, PADDING_BYTES, Block, LineReader
+from pipeline_assets.kernel.parse import FileReader
+from pipeline_assets.kernel.scanned_lines import ScannedReader
+from pipeline_assets.kernel.schemas import BRONZE_REQUESTS
+from pipeline_assets.settings import Settings
+from pipeline_assets.storage.encoding import Encoder
+from pipeline_assets.storage.units import Unit
+from pipeline_assets_tests.kernel.rebuild import ANY_TIME, access_line, joined
+from pipeline_assets_tests.kernel.test_combined_lines import CLOCKS, ZONES, assert_same
+
+ANYTHING = Given(datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), "default", "x")
+LARGE = accelerator.PAYS_FROM_BYTES
+
+
+@pytest.fixture(autouse=True)
+def asked_anew() -> Iterator[None]:
+    accelerator.is_ready.cache_clear()
+    yield
+    accelerator.is_ready.cache_clear()
+
+
+def kind_for(content: bytes, **options: Any) -> type:
+    """What reads the lines behind the first ones."""
+    reader = FileReader(io.BytesIO(content), "logs/x/a.log", ANY_TIME, **options)
+    list(reader)
+    return type(reader._quick)
+
+
+def test_a_large_log_is_read_by_compiled_code_and_a_small_one_is_not() -> None:
+    combined = joined([access_line()] * 5)
+    assert kind_for(combined, to_read=LARGE) is ScannedReader
+    assert kind_for(combined, to_read=LARGE - 1) is CombinedReader
+    assert kind_for(combined) is CombinedReader
+    # It would have nothing to read there.
+    assert kind_for(joined([b"{}"] * 5), to_read=LARGE) is CombinedReader
+
+
+def test_a_compressed_log_is_larger_than_its_file() -> None:
+    import gzip
+
+    packed = gzip.compress(joined([access_line()] * 5))
+    assert open_decompressed(io.BytesIO(packed)).is_compressed
+    assert kind_for(packed, to_read=LARGE // 8) is ScannedReader
+    assert kind_for(packed, to_read=LARGE // 9) is CombinedReader
+
+
+def test_a_setting_turns_it_off(tmp_path: Path) -> None:
+    assert Context.of(Settings(storage=str(tmp_path))).options.accelerate
+    context = Context.of(Settings(storage=str(tmp_path), accelerator=False))
+    reader = FileReader(io.BytesIO(joined([access_line()])), "logs/x/a.log", context.options, to_read=LARGE)
+    list(reader)
+    assert type(reader._quick) is CombinedReader
+    assert context.config == Context.of(Settings(storage=str(tmp_path))).config
+
+
+def test_small_logs_do_not_even_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never() -> Never:
+        raise AssertionError
+
+    monkeypatch.setattr(accelerator, "is_ready", never)
+    assert accelerator.quick_reader(ANYTHING, LARGE - 1) is None
+
+
+def test_without_numba_rows_are_read_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert accelerator.quick_reader(ANYTHING, LARGE) is None
+
+
+def test_what_fails_or_reads_otherwise_is_not_used_and_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(given: Given) -> Never:
+        raise RuntimeError("cannot cache function\nmore")
+
+    caplog.set_level(logging.WARNING)
+    monkeypatch.setattr(accelerator, "_compiled", failing)
+    assert [accelerator.quick_reader(ANYTHING, LARGE) for _ in range(3)] == [None] * 3
+    (said,) = caplog.messages
+    assert said.endswith("RuntimeError: cannot cache function")
+    accelerator.is_ready.cache_clear()
+    rows_of = scanned_lines._rows_of
+
+    def off_by_one(memory: Any, *rest: Any) -> Any:
+        memory.wide[1] += 1
+        return rows_of(memory, *rest)
+
+    monkeypatch.undo()
+    monkeypatch.setattr(scanned_lines, "_rows_of", off_by_one)
+    assert accelerator.quick_reader(ANYTHING, LARGE) is None
+    assert "another way" in caplog.messages[-1]
+
+
+def test_tables_that_are_full_go_on_in_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = joined(access_line(host=f"10.0.0.{number}", bytes=str(number)) for number in range(50))
+    monkeypatch.setattr(scanned_lines, "_TABLE_ROWS", 7)
+    assert len(assert_same(ScannedReader, content).requests) == 50
+    monkeypatch.setattr(scanned_lines, "_TABLE_ROWS", 100)
+    monkeypatch.setattr(scanned_lines, "_TABLE_BYTES", 1_000)
+    monkeypatch.setattr(scanned_lines, "_WIDTH", 1_000 + byte_scan.SLACK)
+    assert len(assert_same(ScannedReader, content).requests) == 50
+
+
+def test_memory_of_a_table_is_used_again_only_when_nobody_looks_at_it() -> None:
+    reader = ScannedReader(ANYTHING)
+
+    def rows(host: str) -> pl.DataFrame:
+        for block in LineReader(io.BytesIO(joined([access_line(host=host)] * 3))).blocks():
+            reader.take(block)
+        found = reader.rows()
+        assert found is not None
+        return found.frame("remote_host", "line_number")
+
+    first, second = rows("first"), rows("second")
+    assert not reader._free
+    assert first["remote_host"].to_list() == ["first"] * 3
+    del first
+    assert len(reader._free) == 1
+    third = rows("third")
+    assert not reader._free
+    assert (second["remote_host"][0], third["remote_host"][0]) == ("second", "third")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        access_line(bytes="9" * 17),
+        access_line(bytes="9" * 18),
+        access_line(bytes="1" + "0" * 18),
+        access_line(request='GET /\\" HTTP/1.1'),
+        access_line(request='GET /\\\\\\" HTTP/1.1'),
+        access_line(request='GET /\\\\" HTTP/1.1'),
+        access_line(tail=' "\\"" "\\\\"'),
+        access_line(tail=' "\\\\\\" \\"" "\\\\\\\\\\""'),
+        access_line(tail=' "a" "\\"'),
+        access_line(request=f"GET /{'x' * byte_scan.LONGEST} HTTP/1.1"),
+        access_line(tail=f' "-" "{"x y" * 5_000}"'),
+    ],
+)
+def test_more_that_is_unusual(line: bytes) -> None:
+    assert_same(ScannedReader, joined([access_line(), line, access_line()]))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.builds("{} {}".format, CLOCKS, ZONES), st.integers(0, 9))
+def test_times(text: str, before: int) -> None:
+    data = np.frombuffer(b"#" * before + text.encode() + bytes(PADDING_BYTES), np.uint8)
+    words = np.ndarray((len(data) - 7,), np.uint64, data, strides=(1,))
+    second, east, good = byte_scan._time(words, before)
+    offset = log_times.access_offset_minutes(pl.col("time"))
+    expected = (
+        pl.DataFrame({"time": [text]})
+        .with_columns(offset=offset)
+        .with_columns(moment=log_times.access_timestamp(pl.col("time"), pl.col("offset")))
+    )
+    exact = r"/(Feb|Apr|Dec|Jan|Mar|May|Jun|Jul|Aug|Sep|Oct|Nov)/.*:[0-5][0-9] [+-]"
+    known = expected["moment"].is_not_null() & expected["time"].str.contains(exact)
+    assert good == (known.item() and not text.endswith("-0000"))
+    if good:
+        assert (second, east) == (expected["moment"][0].timestamp(), expected["offset"][0])
+
+
+def test_what_is_said_twice_is_the_same() -> None:
+    assert byte_scan.LARGEST_OFFSET_MINUTES == log_times.LARGEST_OFFSET_MINUTES
+    assert byte_scan.METHODS == combined_lines._METHODS
+    assert byte_scan.PROTOCOLS == combined_lines._PROTOCOLS
+
+
+def some_rows() -> bytes:
+    """Lines with and without all that may be null, and others that are left to the expressions."""
+    return joined(
+        access_line(
+            host=f"10.0.0.{number % 40}",
+            user="frank" if number % 3 else "-",
+            bytes="-" if number % 7 == 0 else str(number),
+            tail="" if number % 5 == 0 else f' "{"-" if number % 2 else "https://example.org/"}" "a{number}"',
+            status="bad" if number % 50 == 0 else "200",
+        )
+        for number in range(3_000)
+    )
+
+
+def test_every_engine_reads_what_it_wrote(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(parse, "CombinedReader", ScannedReader)
+    content = some_rows()
+    encoder = Encoder(BRONZE_REQUESTS)
+    wanted = []
+    for chunk in FileReader(io.BytesIO(content), "logs/x/a.log", ANY_TIME, chunk_bytes=40_000):
+        wanted.append(chunk.requests)
+        for table, rows, size in chunk.tables():
+            if table == "requests":
+                encoder.add(rows, size)
+    part = tmp_path / "part.parquet"
+    part.write_bytes(encoder.close())
+    rows = pl.concat(wanted).sort("line_number")
+    assert rows.height > 2_900
+    assert pl.read_parquet(part).sort("line_number").equals(rows, null_equal=True)
+    told = rows.to_arrow(compat_level=pl.CompatLevel.oldest()).to_pylist()
+    assert pq.read_table(part).sort_by("line_number").to_pylist() == told
+    duckdb = pytest.importorskip("duckdb")
+    connection = duckdb.connect()
+    connection.execute("SET timezone = 'UTC'")
+    found = pl.DataFrame(connection.sql(f"FROM '{part}' ORDER BY line_number").to_arrow_table())
+    assert found.cast(rows.schema).equals(rows, null_equal=True)
+
+
+def test_bronze_is_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    content = some_rows()
+    # Small blocks, for the first ones are read before it is chosen.
+    monkeypatch.setattr(parse, "_BLOCKS_IN_CHUNK", CHUNK_BYTES // 20_000)
+    taken: Counter[str] = Counter()
+    take = ScannedReader.take
+
+    def counted(reader: ScannedReader, block: Block) -> Any:
+        read = take(reader, block)
+        taken[name] += 0 if read is None else int(read.sum())
+        return read
+
+    monkeypatch.setattr(ScannedReader, "take", counted)
+    found = []
+    for name, accelerated in (("with", True), ("without", False)):
+        folder = tmp_path / name
+        (folder / "logs/2025-12-17").mkdir(parents=True)
+        (folder / "logs/2025-12-17/access.log").write_bytes(content)
+        context = Context.of(Settings(storage=str(folder), accelerator=accelerated))
+        monkeypatch.setattr(accelerator, "PAYS_FROM_BYTES", len(content))
+        result = refresh_bronze(context, Unit("daily", "2025-12-17"), reuse=True)
+        assert result.manifest is not None
+        (record,) = result.manifest.files
+        parts = sorted(folder.glob("bronze/daily/2025-12-17/requests-*.parquet"))
+        rows = pl.concat(pl.read_parquet(part) for part in parts).sort("line_number")
+        found.append((rows, record.sha256, record.lines, record.parsed, record.rejects, record.written_days))
+    assert taken["with"] > 1_000 and not taken["without"]
+    assert found[0][0].equals(found[1][0], null_equal=True)
+    assert found[0][1:] == found[1][1:]
+
+
+@pytest.mark.slow
+def test_small_logs_are_read_without_pandas_and_numba(tmp_path: Path) -> None:
+    """Both are installed, pandas for Spark, and each takes half a second to import."""
+    (tmp_path / "logs/2025-12-17").mkdir(parents=True)
+    (tmp_path / "logs/2025-12-17/access.log").write_bytes(some_rows())
+    code = (
+        "import sys; from pipeline_assets.compute.bronze import refresh_bronze;"
+        " from pipeline_assets.compute.context import Context; from pipeline_assets.settings import Settings;"
+        " from pipeline_assets.storage.units import Unit;"
+        f" context = Context.of(Settings(storage={str(tmp_path)!r}));"
+        " assert refresh_bronze(context, Unit('daily', '2025-12-17'), reuse=True).read_files == 1;"
+        " assert not {'pandas', 'numba'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

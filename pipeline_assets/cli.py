@@ -284,6 +284,46 @@ def maintain(dry_run: bool, quick: bool) -> None:
 
 
 @main.command()
+@click.option("--name", default="pipeline_assets", show_default=True, help="The catalog.")
+@click.option("--warehouse", help="Run it in this SQL warehouse (its id); else it is only printed.")
+@click.option("--credential", default="", help="A storage credential: declare external locations by it.")
+@click.option("--reader", "readers", multiple=True, help="A user or group that may read the views.")
+@_guarded
+def catalog(name: str, warehouse: str | None, credential: str, readers: tuple[str, ...]) -> None:
+    """Make serving and model known to Unity Catalog, with views for BI.
+
+    It may be run again at any time. The workspace is found as Databricks' own tools find it.
+    """
+    console, settings, context = _start()
+    from pipeline_assets.storage.tables import TABLES, open_for_writing
+    from pipeline_assets.terminal import Progress, visible
+    from pipeline_assets.unity_catalog import (
+        CatalogError,
+        hierarchical_host,
+        open_workspace,
+        run_statements,
+        statements,
+    )
+
+    if settings.azure is None:
+        raise click.UsageError("Unity Catalog reads an Azure account; set PIPELINE_STORAGE=az://<account>")
+    try:
+        listed = statements(hierarchical_host(settings.azure), name, credential=credential, readers=readers)
+        # A table that is not there yet would be made by Databricks, with no columns.
+        for table in TABLES:
+            open_for_writing(context.store, table)
+        if warehouse is None:
+            click.echo("".join(f"{statement};\n" for statement in listed), nl=False)
+            return
+        with Progress(console).showing() as progress:
+            run_statements(open_workspace(), warehouse, listed, progress=progress)
+    except CatalogError as error:
+        click.echo(visible(str(error)), err=True)
+        sys.exit(FAILED)
+    console.print(f"{len(listed)} statements done", markup=False)
+
+
+@main.command()
 def init() -> None:
     """Create the storage folder and DAGSTER_HOME, and print where they are."""
     _guarded(_init)()

@@ -9,7 +9,7 @@ Whoever wrote the same days in between makes the write raise `TableConflictError
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -21,7 +21,7 @@ from pipeline_assets.kernel.schemas import MODEL, RECORDS, SERVING, Table
 from pipeline_assets.storage.store import DeltaAddress, Store
 
 if TYPE_CHECKING:
-    from deltalake import DeltaTable
+    from deltalake import DeltaTable, Schema
 
 TABLES: Final[dict[str, Table]] = {**SERVING, **MODEL, **RECORDS}
 # Every commit adds a file; past this many the appended records are compacted by whoever comes by. Files that
@@ -181,9 +181,20 @@ def still_holds(store: Store, name: str, made: TableMark) -> bool:
     return is_continued(store, name, made) and store.stat(_commit_path(name, made.version + 1)) is None
 
 
+def _schema(name: str, columns: Sequence[str]) -> Schema:
+    """Columns of a table as delta-rs describes them; what they hold is in its log, for whoever opens it."""
+    import pyarrow as pa
+    from deltalake import Schema
+
+    table = TABLES[name]
+    said = {column.name: {"comment": column.description} for column in table.columns}
+    fields = table.empty().select(columns).to_arrow().schema
+    return Schema.from_arrow(pa.schema([field.with_metadata(said[field.name]) for field in fields]))
+
+
 def _create(store: Store, name: str) -> DeltaTable:
     """Create a table; where two do at once, the log's first entry can be written by one only."""
-    from deltalake import DeltaTable, Schema
+    from deltalake import DeltaTable
     from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
     address = _address(store, name)
@@ -191,8 +202,9 @@ def _create(store: Store, name: str) -> DeltaTable:
     try:
         return DeltaTable.create(
             address.uri,
-            Schema.from_arrow(TABLES[name].empty().to_arrow().schema),
+            _schema(name, TABLES[name].column_names),
             mode="error",
+            description=TABLES[name].description,
             configuration=_PROPERTIES
             | {"delta.dataSkippingStatsColumns": _CHOSEN_BY.get(name, "event_date")},
             storage_options=options,
@@ -206,13 +218,11 @@ def _create(store: Store, name: str) -> DeltaTable:
 
 def _missing_columns(handle: DeltaTable, name: str) -> list[Any]:
     """Columns of the catalogue that the table has not got, as delta-rs describes columns."""
-    from deltalake import Schema
-
     there = _checked(pl.scan_delta(handle).collect_schema(), name)
     missing = [column for column in TABLES[name].column_names if column not in there]
     if not missing:
         return []
-    return list(Schema.from_arrow(TABLES[name].empty().select(missing).to_arrow().schema).fields)
+    return list(_schema(name, missing).fields)
 
 
 def _as_stored(handle: DeltaTable, name: str, rows: pl.DataFrame) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from datetime import date, datetime, time
 from functools import cached_property
 from pathlib import Path
@@ -417,12 +418,40 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        lines = []
-        for problem in error.errors():
-            name = "_".join(str(part) for part in problem["loc"])
-            prefix = f"{variable_of(name)}: " if name else ""
-            lines.append(prefix + problem["msg"].removeprefix("Value error, "))
-        raise SettingsError("\n".join(lines)) from None
+        raise SettingsError(_problems(error)) from None
+
+
+def _problems(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        name = "_".join(str(part) for part in problem["loc"])
+        prefix = f"{variable_of(name)}: " if name else ""
+        lines.append(prefix + problem["msg"].removeprefix("Value error, "))
+    return "\n".join(lines)
+
+
+def public_variables(settings: Settings) -> dict[str, str]:
+    """The variables that make these settings elsewhere, but for those that hold a secret."""
+    given = {"storage": settings.storage if settings.azure else str(settings.root)}
+    for name, setting in Settings.model_fields.items():
+        value = getattr(settings, name)
+        is_secret = isinstance(value, SecretStr)
+        if name not in given and not is_secret and value is not None and value != setting.default:
+            given[name] = str(value)
+    return {variable_of(name): value for name, value in given.items()}
+
+
+def settings_from(variables: Mapping[str, str]) -> Settings:
+    """Settings of which these variables are given, and the others, secrets among them, are the environment's.
+
+    Raises `SettingsError` where one is wrong.
+    """
+    names = {variable_of(name): name for name in Settings.model_fields}
+    given = {names[name]: value for name, value in variables.items() if name in names}
+    try:
+        return Settings(**given)  # type: ignore[arg-type] # texts, as the environment has them
+    except ValidationError as error:
+        raise SettingsError(_problems(error)) from None
 
 
 def variable_of(name: str) -> str:

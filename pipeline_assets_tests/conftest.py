@@ -29,7 +29,7 @@ settings.load_profile("shared machine")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Spread tests over the workers one by one, and those of an end-to-end file together.
+    """Spread tests over the workers one by one, those of an end-to-end file together, and all of Spark's.
 
     A file's service takes many seconds to start, so it is started once. (The plugin's own `loadgroup` does not
     group under this pytest: it renames tests in a way that pytest 9.2 no longer looks at.)
@@ -38,6 +38,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByService(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
+            if "/spark/" in nodeid:
+                return "spark"
             return nodeid.split("::")[0] if "/end_to_end/" in nodeid else nodeid
 
     return ByService(config, log)

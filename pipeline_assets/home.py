@@ -20,6 +20,12 @@ run_coordinator:
   module: dagster._core.run_coordinator
   class: DefaultRunCoordinator
 
+# A process waits for the next run, so that a run need not wait while Dagster is imported. It holds some
+# 300 MB; without these three lines each run starts a process of its own.
+run_launcher:
+  module: pipeline_assets.warm_runs
+  class: WarmRunLauncher
+
 # Dagster's own event log in Dagster's own place, with many events in one transaction.
 event_log_storage:
   module: pipeline_assets.event_log

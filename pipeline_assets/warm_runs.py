@@ -10,7 +10,6 @@ survive a fork. It executes one run and ends, as any other process of a run does
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -37,7 +36,6 @@ _PAUSE_S: Final = 0.5
 # On runs of such a process: which one, as host:pid.
 WARM_TAG: Final = "pipeline/warm-process"
 _MODULE: Final = "pipeline_assets.warm_runs"
-_READY: Final = b"ready\n"
 
 
 @dataclass
@@ -48,16 +46,11 @@ class _Spare:
     code: str
     location: str
 
-    def is_ready(self) -> bool:
-        """Whether it has imported everything and still waits."""
-        assert self.process.stdout is not None
-        if self.process.poll() is not None:
-            return False
-        readable, _, _ = select.select([self.process.stdout], [], [], 0)
-        return bool(readable) and os.read(self.process.stdout.fileno(), len(_READY)) == _READY
-
     def execute(self, arguments: str) -> None:
-        """Hand a run over. Raises `OSError` where the process has gone."""
+        """Hand a run over: it begins at once, or when the process has imported everything.
+
+        A new process would have all of that before it. Raises `OSError` where this one has gone.
+        """
         assert self.process.stdin is not None
         self.process.stdin.write(arguments.encode() + b"\n")
         self.process.stdin.close()
@@ -71,7 +64,7 @@ class _Spare:
 class WarmRunLauncher(DefaultRunLauncher):
     """Dagster's own launcher, with a process kept ready for the next run.
 
-    Where none is ready, as for the first run, for the second of two at once, and after a change to the code
+    Where there is none, as for the first run, for the second of two at once, and after a change to the code
     or to `.env`, the run is launched as ever. One is got ready whenever a run has ended.
     """
 
@@ -81,7 +74,7 @@ class WarmRunLauncher(DefaultRunLauncher):
         self._changing = Lock()
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Hand the run to the process that is ready, else launch it as ever."""
+        """Hand the run to the process that waits, else launch it as ever."""
         run = context.dagster_run
         origin = run.job_code_origin
         if origin is None or not self._hand_over(run, origin):
@@ -124,13 +117,10 @@ class WarmRunLauncher(DefaultRunLauncher):
             spare = self._spare
             if spare is None:
                 return False
+            self._spare = None
             if spare.code != _state_of_code() or spare.location != _location(origin):
                 spare.drop()
-                self._spare = None
                 return False
-            if not spare.is_ready():
-                return False
-            self._spare = None
         tag = f"{socket.gethostname()}:{spare.process.pid}"
         self._instance.add_run_tags(run.run_id, {WARM_TAG: tag})
         try:
@@ -164,7 +154,7 @@ def _started(origin: JobPythonOrigin) -> _Spare:
     process = subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", _MODULE, serialize_value(origin)],
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=2,  # what the run itself prints goes where the launcher's complaints do
     )
     return _Spare(process, code, _location(origin))
 
@@ -220,11 +210,6 @@ def main(origin_text: str) -> None:
     setup_interrupt_handlers()
     recon_job_from_origin(deserialize_value(origin_text, JobPythonOrigin)).get_definition()
     _use_once()
-    # What the run itself prints goes where the launcher's does.
-    ready = os.dup(1)
-    os.dup2(2, 1)
-    os.write(ready, _READY)
-    os.close(ready)
     arguments = ""
     with suppress(KeyboardInterrupt):  # whoever keeps it ready is being ended, and it with them
         arguments = sys.stdin.readline()

@@ -67,7 +67,7 @@ def _measure(*arguments: str) -> Run:
             [*launcher, sys.executable, *arguments],
             check=False,
             cwd=CHECKOUT,
-            env=_environment(os.environ),
+            env=environment(os.environ),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
@@ -78,6 +78,6 @@ def _measure(*arguments: str) -> Run:
     return Run(passed, cpu, peak * _RSS_UNIT)
 
 
-def _environment(ours: Mapping[str, str]) -> dict[str, str]:
+def environment(ours: Mapping[str, str]) -> dict[str, str]:
     """The environment without the settings of a pipeline that is in use."""
     return {name: value for name, value in ours.items() if not name.startswith(("PIPELINE_", "AZURE_"))}

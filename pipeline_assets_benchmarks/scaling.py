@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pipeline_assets_benchmarks import latency
 from pipeline_assets_benchmarks.corpus import make_corpus
 from pipeline_assets_benchmarks.history import History
 from pipeline_assets_benchmarks.measuring import Run, measure_module
@@ -111,6 +112,10 @@ def _history(scale: Scale) -> list[Row]:
     return rows
 
 
+def _latency(scale: Scale) -> list[Row]:
+    return latency.rows(latency.measure(scale.empty_folder(), 2 if scale.small else 20))
+
+
 SECTIONS: Final = (
     Section(
         "Size of a file",
@@ -145,5 +150,12 @@ SECTIONS: Final = (
         "Deliveries of 5,000 lines, one a day, processed as one run without Dagster.",
         ("days", "CPU s", "CPU ms a day"),
         _days_of_a_backfill,
+    ),
+    Section(
+        "Arrival to scored",
+        "Files of 50 lines that land one after the other while the service runs as `make ui` starts it:"
+        " seconds by the clock until their scores can be read, on a machine that does nothing else.",
+        ("file", "files", "median s", "p95 s", "longest s"),
+        _latency,
     ),
 )

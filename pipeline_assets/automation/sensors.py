@@ -25,9 +25,10 @@ from pipeline_assets.storage.event_queue import EventQueue, Message, QueueUnavai
 from pipeline_assets.storage.store import StorageUnavailableError
 from pipeline_assets.storage.units import Unit
 
-# A tick waits for files itself instead of ending at once: the daemon starts the next one only after its
-# own loop of 5 s. It has 60 s in all; 20 leave room for a slow listing and for the claims.
-WAIT_S: Final = 20.0
+# A tick waits for files itself instead of ending at once: the daemon looks only every 5 s whether to start
+# the next one. A tick that ends shortly before such a look is followed at once, one that ends shortly after
+# it leaves 5 s in which nobody waits. It has 60 s in all; 24 leave room for a slow listing and the claims.
+WAIT_S: Final = 24.0
 _PAUSE_S: Final = 0.5
 _DOOR: Final = "file_arrival_sensor"
 

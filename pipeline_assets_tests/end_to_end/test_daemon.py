@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from pipeline_assets.warm_runs import WARM_TAG
 from pipeline_assets_tests.end_to_end.lines import access_lines
 from pipeline_assets_tests.end_to_end.services import PATIENCE_S, Service, group_members, wait_for
 
@@ -125,9 +126,9 @@ def test_the_daily_schedule_asks_for_the_day_before(service: Service) -> None:
 def test_a_run_killed_half_way_is_made_good_by_itself(service: Service) -> None:
     before = {run.run_id for run in service.runs()}
     # A run's process outlives its last event, and the one that is killed must be this run's.
-    wait_for("the processes of earlier runs to end", lambda: _run_process(service) is None)
+    wait_for("the processes of earlier runs to end", lambda: _launched_as_ever(service) is None)
     service.world.land("logs/incremental/long.log", access_lines(RECENT, 150_000, seed="long"))
-    process = wait_for("a process for the run", lambda: _run_process(service))
+    process = wait_for("a process for the run", lambda: _run_process(service, before))
     batch = _batch_at_bronze(service)
     os.kill(process, signal.SIGKILL)
     gold = service.world.root / f"gold/incremental/{batch}/_manifest.json"
@@ -145,8 +146,17 @@ def test_a_run_killed_half_way_is_made_good_by_itself(service: Service) -> None:
     assert service.world.catch_up() == 0
 
 
-def _run_process(service: Service) -> int | None:
-    """The process of the run in flight: the code server starts runs with multiprocessing."""
+def _run_process(service: Service, before: set[str]) -> int | None:
+    """The process of the newest run: the one that waited for it, else one of its own."""
+    for run in service.runs():
+        if run.run_id not in before and run.status == "STARTED":
+            _, _, waited = run.tags.get(WARM_TAG, "").rpartition(":")
+            return int(waited) if waited else _launched_as_ever(service)
+    return None
+
+
+def _launched_as_ever(service: Service) -> int | None:
+    """A run's process that the code server has started, which it does with multiprocessing."""
     return next((pid for pid, line in group_members(service.group).items() if "spawn_main" in line), None)
 
 

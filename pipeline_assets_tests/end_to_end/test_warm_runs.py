@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_assets.home import DAGSTER_YAML
 from pipeline_assets.warm_runs import WARM_TAG
 from pipeline_assets_tests.end_to_end.lines import access_lines
 from pipeline_assets_tests.end_to_end.services import Run, Service, group_members, wait_for
@@ -24,19 +23,11 @@ pytestmark = [
 ]
 
 DAYS = [datetime.now(UTC).date() - timedelta(days=back) for back in (3, 2)]
-LAUNCHER = """
-run_launcher:
-  module: pipeline_assets.warm_runs
-  class: WarmRunLauncher
-"""
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    made = Service(tmp_path_factory.mktemp("service"))
-    made.home.mkdir()
-    (made.home / "dagster.yaml").write_text(DAGSTER_YAML + LAUNCHER)
-    with made.running() as running:
+    with Service(tmp_path_factory.mktemp("service")).running() as running:
         yield running
 
 
@@ -90,6 +81,20 @@ def test_a_run_is_done_in_the_process_that_was_ready_and_the_next_one_gets_ready
     pid = ready(service)
     before = service.runs()
     land(service, "second")
+    service.wait_for_the_truth()
+    (run,) = service.settled_runs(before)
+    assert (run.status, process_of(run)) == ("SUCCESS", pid)
+    wait_for("another one to get ready", lambda: waiting(service) not in ([], [pid]))
+
+
+def test_a_run_waits_for_a_process_that_is_getting_ready(service: Service) -> None:
+    before = service.runs()
+    os.kill(ready(service), signal.SIGKILL)
+    land(service, "launched-as-ever")
+    service.settled_runs(before)
+    (pid,) = wait_for("one to get ready", lambda: waiting(service))
+    before = service.runs()
+    land(service, "early")
     service.wait_for_the_truth()
     (run,) = service.settled_runs(before)
     assert (run.status, process_of(run)) == ("SUCCESS", pid)

@@ -10,12 +10,13 @@ them have most of the requests, and there is a long tail.
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
@@ -90,16 +91,30 @@ def make_corpus(folder: Path, megabytes: int, *, days: float = 2.0) -> Corpus:
     """
     stem = folder / f"{megabytes}mb-{days:g}d"
     plain, truth = stem.with_suffix(".log"), stem.with_suffix(".parquet")
-    packed = Path(f"{plain}.gz")
-    if not packed.exists():
+    if not Path(f"{plain}.gz").exists():  # which comes last
         folder.mkdir(parents=True, exist_ok=True)
         _write(plain, truth, megabytes * 1_000_000, days)
-        aside = packed.with_suffix(".part")
-        with plain.open("rb") as source, gzip.open(aside, "wb", compresslevel=6) as target:
-            shutil.copyfileobj(source, target, 1 << 20)
-        aside.replace(packed)
     lines = pl.scan_parquet(truth).select(pl.len()).collect().item()
-    return Corpus(plain, packed, truth, lines, plain.stat().st_size)
+    made = Corpus(plain, Path(f"{plain}.gz"), truth, lines, plain.stat().st_size)
+    packed(made, ".gz")
+    return made
+
+
+def packed(corpus: Corpus, suffix: Literal[".gz", ".bz2", ".zst"]) -> Path:
+    """The log as one of the programs that rotate logs compresses it; made unless it is there."""
+    path = Path(f"{corpus.plain}{suffix}")
+    if not path.exists():
+        aside = path.with_suffix(".part")
+        with corpus.plain.open("rb") as source, aside.open("wb") as target:
+            if suffix == ".zst":
+                import zstandard
+
+                zstandard.ZstdCompressor().copy_stream(source, target)
+            else:
+                with bz2.open(target, "wb") if suffix == ".bz2" else gzip.open(target, "wb", 6) as stream:
+                    shutil.copyfileobj(source, stream, 1 << 20)
+        aside.replace(path)
+    return path
 
 
 def hash_of(parts: pl.Expr) -> pl.Expr:

@@ -13,14 +13,19 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pipeline_assets_benchmarks import latency
-from pipeline_assets_benchmarks.corpus import make_corpus
+from pipeline_assets_benchmarks.corpus import make_corpus, packed
 from pipeline_assets_benchmarks.history import History
 from pipeline_assets_benchmarks.measuring import Run, measure_module
 
 Row = tuple[str, ...]
+_PACKED: Final[tuple[tuple[Literal[".gz", ".bz2", ".zst"], str], ...]] = (
+    (".gz", "gzip"),
+    (".bz2", "bzip2"),
+    (".zst", "Zstandard"),
+)
 
 
 @dataclass(frozen=True)
@@ -56,16 +61,16 @@ class Section:
 
 
 def _file_size(scale: Scale) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for mb in sorted({10, scale.mb} if scale.small else {100, 300, scale.mb}):
         corpus = make_corpus(scale.folder, mb)
-        gigabytes = corpus.bytes / 1e9
-        cells = [f"{mb:,} MB"]
-        for name in ("ours, bronze", "ours, bronze from gzip", "ours, the whole way"):
-            source = corpus.gz if "gzip" in name else corpus.plain
+        ways = [("plain, to bronze", "ours, bronze", corpus.plain)]
+        ways += [(f"{name}, to bronze", "ours, bronze", packed(corpus, suffix)) for suffix, name in _PACKED]
+        ways += [("plain, the whole way", "ours, the whole way", corpus.plain)]
+        for way, name, source in ways:
             run = measure_module("contestants", name, source, scale.empty_folder())
-            cells += [f"{run.cpu_s / gigabytes:.1f}", f"{run.peak_bytes / 1e6:,.0f}"]
-        rows.append(tuple(cells))
+            cpu = run.cpu_s / corpus.bytes * 1e9
+            rows.append((f"{mb:,} MB", way, f"{cpu:.1f}", f"{run.peak_bytes / 1e6:,.0f}"))
     return rows
 
 
@@ -119,11 +124,8 @@ def _latency(scale: Scale) -> list[Row]:
 SECTIONS: Final = (
     Section(
         "Size of a file",
-        "One file, a fresh process each. Peak memory should stay where it is.",
-        (
-            *("file", "bronze: CPU s a GB", "peak MB", "from gzip: CPU s a GB", "peak MB"),
-            *("whole way: CPU s a GB", "peak MB"),
-        ),
+        "One file, a fresh process each; sizes are decompressed. Peak memory should stay where it is.",
+        ("file", "", "CPU s a GB", "peak MB"),
         _file_size,
     ),
     Section(

@@ -45,7 +45,7 @@ def landed_days(days: dict[str, list[Path]], folder: Path, *, accelerator: bool 
         target = folder / "logs" / day
         target.mkdir(parents=True, exist_ok=True)
         for number, source in enumerate(sources):
-            name = f"access-{number}.log" + (".gz" if source.suffix == ".gz" else "")
+            name = f"access-{number}.log" + (source.suffix if source.suffix != ".log" else "")
             os.link(source, target / name)
     return Landed(Context.of(settings), tuple(Unit("daily", day) for day in sorted(days)))
 

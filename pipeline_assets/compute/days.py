@@ -191,7 +191,7 @@ def load_state(context: Context, state: DayState) -> Rollups:
 
 
 def _load(context: Context, day: date, parts: Iterable[Part]) -> Rollups:
-    frames = {name: rollup.merge_day([]) for name, rollup in ROLLUPS.items()}
+    frames = {name: rollup.no_day for name, rollup in ROLLUPS.items()}
     for part in parts:
         if part.table in frames:
             path = f"{day_folder(day.isoformat())}/{part.name}"

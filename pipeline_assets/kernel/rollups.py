@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 import polars as pl
@@ -77,19 +78,29 @@ class Rollup:
     def _by_day(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         return spelled(rows.select(self.table.column_names).sort("event_date", maintain_order=True))
 
+    @cached_property
+    def no_day(self) -> pl.DataFrame:
+        """The state of a day into which nothing is folded: no rows."""
+        return self.table.empty().select(self._day_columns)
+
+    @property
+    def _day_columns(self) -> list[str]:
+        return [name for name in self.table.column_names if name != "source_file"]
+
     def merge_day(self, parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
         """Rollups of several units, or earlier states of a day, to one state (without `source_file`).
 
         Rows come back sorted by key: the same parts in any order give the same bytes.
         """
-        columns = [name for name in self.table.column_names if name != "source_file"]
+        columns = self._day_columns
         keys = [name for name in self.keys if name != "source_file"]
         order = [*keys, *(["started_at"] if "started_at" in columns else [])]
         some = [part for part in parts if part.height]
         if len(some) == 1 and _is_of_one_file(some[0]):
             return some[0].select(columns).sort(order, nulls_last=True)
-        empty = self.table.empty().select(columns)
-        rows = coded(pl.concat([empty, *(part.select(columns) for part in some)]).lazy())
+        if not some:
+            return self.no_day
+        rows = coded(pl.concat([part.select(columns) for part in some]).lazy())
         return spelled(self.merge(rows, keys).select(columns)).sort(order, nulls_last=True).collect()
 
 

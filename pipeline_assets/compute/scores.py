@@ -13,7 +13,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from pipeline_assets.compute.context import Context
-from pipeline_assets.kernel.schemas import SERVING_TRAFFIC_MINUTELY
+from pipeline_assets.kernel.schemas import SERVING
 from pipeline_assets.models.incidents import COMPARED_DAYS, explain, find_incidents, linked
 from pipeline_assets.models.series import (
     BASELINE_DAYS,
@@ -58,7 +58,7 @@ def score_days(context: Context, changed: Collection[date], fresh: pl.DataFrame)
     present = candidates & set(values["event_date"].unique())
     scores = score_hours(values, present, threshold)
     sites = sites_by_the_minute(values, present)
-    unusual = score_minutes(_minutes(store, sites), values, sites, threshold)
+    unusual = score_minutes(*_minutes(store, sites), values, sites, threshold)
     found = _explained(store, find_incidents(scores, unusual, threshold), scores)
     incidents, following = _linked(store, found, present)
     return Scored(present, {"traffic_scores": scores, "incidents": incidents}, {"incidents": following})
@@ -78,18 +78,23 @@ def _linked(store: Store, found: pl.DataFrame, days: set[date]) -> tuple[pl.Data
     return rows.filter(pl.col("event_date").is_in(sorted(days | following))), following
 
 
-def _minutes(store: Store, days: Iterable[date]) -> pl.DataFrame:
-    """Serving's minutes of these days and of the 28 before each; nothing is read for no days."""
-    wanted = {day - timedelta(days=back) for day in days for back in range(BASELINE_DAYS + 1)}
-    columns = ["event_date", "hour", "minute", "site", "status_class", "hits"]
-    if not wanted:
-        return SERVING_TRAFFIC_MINUTELY.empty().select(columns)
-    return (
-        read_table(store, "traffic_minutely")
-        .filter(pl.col("event_date").is_in(sorted(wanted)))
-        .select(columns)
-        .collect()
+def _minutes(store: Store, days: Iterable[date]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Serving's minutes, and visits by the minute they begin in, of these days and of the 28 before each.
+
+    Nothing is read for no days.
+    """
+    wanted = sorted({day - timedelta(days=back) for day in days for back in range(BASELINE_DAYS + 1)})
+    traffic, visits = (
+        read_table(store, name).filter(pl.col("event_date").is_in(wanted))
+        if wanted
+        else SERVING[name].empty().lazy()
+        for name in ("traffic_minutely", "visits_daily")
     )
+    begun = pl.col("started_at")
+    slot = begun.dt.hour().cast(pl.Int32) * 60 + begun.dt.minute()
+    by_minute = visits.group_by("event_date", slot.alias("slot"), "site").agg(visits=pl.len())
+    minutes, arrivals = pl.collect_all([traffic, by_minute])
+    return minutes, arrivals
 
 
 def _explained(store: Store, incidents: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:

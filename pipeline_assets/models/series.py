@@ -57,9 +57,12 @@ SERIES: Final[Mapping[str, Series]] = {
     "bot_share": Series("share of bots", is_share=True),
     "busiest_client_hits": Series("requests of the busiest client"),
     "busiest_client_paths": Series("different paths of the client that asked for most"),
+    "visits": Series("visits begun", low=True),
 }
 OF_CLIENTS: Final = ("busiest_client_hits", "busiest_client_paths")
-BY_MINUTE: Final = ("hits", "status_4xx", "status_5xx")
+BY_HOUR: Final = tuple(name for name in SERIES if name != "visits")
+# Visitors of a minute are those who come: how many are there is known only when they have gone.
+BY_MINUTE: Final = ("hits", "bytes", "visits", "status_4xx", "status_5xx", "bot_share")
 # A log that begins or ends within an hour says little of it, but for so many minutes at its edges.
 _EDGE_MINUTES: Final = 10
 _HOUR: Final = 60
@@ -155,7 +158,7 @@ def hourly_values(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     )
     missing = missing_hours(state["counts"])
     counts = pl.concat(alike)
-    names = [name for name in SERIES if name != "bot_share"]
+    names = [name for name in BY_HOUR if name != "bot_share"]
     filled = (
         known.join(counts.select("event_date", "site").unique(), on="event_date")
         .join(missing, on=slot, how="left", nulls_equal=True)
@@ -168,7 +171,7 @@ def hourly_values(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         .with_columns(bot_share=pl.when(pl.col("hits") > 0).then(pl.col("bots") / pl.col("hits")))
     )
     return filled.unpivot(
-        list(SERIES),
+        BY_HOUR,
         index=["event_date", "hour", "site", "is_complete"],
         variable_name="series",
         value_name="observed",
@@ -230,13 +233,14 @@ def score_hours(values: pl.DataFrame, days: Iterable[date], threshold: float) ->
     wanted = sorted(set(days))
     slot = pl.col("hour").cast(pl.Int32).alias("slot")
     complete = values.filter("is_complete", pl.col("observed").is_not_null())
-    dense = _Dense.of(
-        complete.select("event_date", slot, "site", "series", "observed"), wanted, 60, list(SERIES)
+    wide = complete.select("event_date", slot, "site", "series", "observed").pivot(
+        "series", values="observed"
     )
+    dense = _Dense.of(wide, wanted, 60)
     found = []
     for day in wanted:
         for site in dense.sites_of(day)[:SITE_LIMIT]:
-            found += [slots for name in SERIES if (slots := dense.scored(day, site, name, threshold))]
+            found += [slots for name in BY_HOUR if (slots := dense.scored(day, site, name, threshold))]
     scores = (
         _gathered(found).with_columns(hour=pl.col("slot").cast(pl.Int8)).drop("observed", "slot", "distance")
     )
@@ -284,14 +288,16 @@ def sites_by_the_minute(values: pl.DataFrame, days: Iterable[date]) -> dict[date
 
 def score_minutes(
     minutes: pl.DataFrame,
+    visits: pl.DataFrame,
     values: pl.DataFrame,
     sites: Mapping[date, Iterable[str | None]],
     threshold: float,
 ) -> pl.DataFrame:
     """The minutes of these days and sites that are anomalies.
 
-    `minutes` has `traffic_minutely` of these days and the 28 before each: `event_date, hour, minute, site,
-    status_class, hits`, and `values` their `hourly_values`. Columns `event_date, slot` (minute of the day) `,
+    `minutes` has `traffic_minutely` of these days and the 28 before each (`event_date, hour, minute, site,
+    status_class, is_bot, hits, bytes`), `visits` how many begin in a minute (`event_date, slot, site,
+    visits`), and `values` the `hourly_values`. Columns `event_date, slot` (minute of the day) `,
     site, series, observed, expected, lower, upper, score, distance` (in thresholds) `, confidence,
     is_anomaly`. Minutes of complete hours are known, and in a day's first and last hour those from the first
     logged one to the last, which may be half delivered and is no data yet.
@@ -299,40 +305,44 @@ def score_minutes(
     if not sites:
         return pl.DataFrame(schema=_SLOT_SCHEMA)
     minute = (pl.col("hour").cast(pl.Int32) * 60 + pl.col("minute")).alias("slot")
-    rows = minutes.select("event_date", minute, "site", "status_class", "hits")
+    rows = minutes.with_columns(minute)
     known = _known_minutes(rows, values)
-    of_class = {"hits": pl.lit(value=True)} | {
-        f"status_{name}": pl.col("status_class") == name for name in ("4xx", "5xx")
+    which = {
+        "hits": pl.lit(value=True),
+        "bots": pl.col("is_bot"),
+        **{f"status_{name}": pl.col("status_class") == name for name in ("4xx", "5xx")},
     }
-    sums = [
-        pl.col("hits").filter(which).sum().cast(pl.Float64).alias(name) for name, which in of_class.items()
-    ]
-    counts = pl.concat(
-        [
-            rows.group_by("event_date", "slot", "site").agg(sums),
-            rows.group_by("event_date", "slot").agg(sums).with_columns(site=pl.lit(None, pl.String)),
-        ],
-        how="diagonal",
-    )
+    sums = [pl.col("hits").filter(one).sum().alias(name) for name, one in which.items()]
+    counts = _with_all_sites(rows, [*sums, pl.col("bytes").sum()])
+    begun = _with_all_sites(visits, [pl.col("visits").sum()])
     chosen = pl.Series([site for found in sites.values() for site in found], dtype=pl.String).unique()
     wanted = sorted(sites)
     key = ["event_date", "slot", "site"]
     filled = (
         known.filter(pl.col("site").is_in(chosen.implode(), nulls_equal=True))
         .join(counts, on=key, how="left", nulls_equal=True)
-        .with_columns(pl.col(BY_MINUTE).fill_null(0.0))
+        .join(begun, on=key, how="left", nulls_equal=True)
+        .with_columns(pl.exclude(key).fill_null(0).cast(pl.Float64))
+        .with_columns(bot_share=pl.when(pl.col("hits") > 0).then(pl.col("bots") / pl.col("hits")))
+        .drop("bots")
     )
-    values = filled.unpivot(BY_MINUTE, index=key, variable_name="series", value_name="observed")
-    dense = _Dense.of(values, wanted, 1, list(BY_MINUTE))
+    dense = _Dense.of(filled, wanted, 1)
     found = []
     for day in wanted:
         for site in sites[day]:
             for name in BY_MINUTE:
-                if SERIES[name].low or dense.most(day, site, name) >= _FEWEST_IN_A_MINUTE:
+                counted = "hits" if SERIES[name].is_share else name
+                if SERIES[name].low or dense.most(day, site, counted) >= _FEWEST_IN_A_MINUTE:
                     slots = dense.scored(day, site, name, threshold)
                     if slots is not None and slots.columns["is_anomaly"].any():
                         found.append(slots)
     return _gathered(found).filter("is_anomaly")
+
+
+def _with_all_sites(rows: pl.DataFrame, sums: list[pl.Expr]) -> pl.DataFrame:
+    """Sums by minute of each site, and of all together (null)."""
+    in_all = rows.group_by("event_date", "slot").agg(sums).with_columns(site=pl.lit(None, pl.String))
+    return pl.concat([rows.group_by("event_date", "slot", "site").agg(sums), in_all], how="diagonal")
 
 
 def _known_minutes(rows: pl.DataFrame, values: pl.DataFrame) -> pl.DataFrame:
@@ -383,7 +393,8 @@ class _Dense:
     arrays: Mapping[tuple[str | None, str], Array]
 
     @classmethod
-    def of(cls, values: pl.DataFrame, days: list[date], step_minutes: int, series: list[str]) -> _Dense:
+    def of(cls, values: pl.DataFrame, days: list[date], step_minutes: int) -> _Dense:
+        """From `event_date, slot, site` and a column for each series."""
         import numpy as np
 
         arrays: dict[tuple[str | None, str], Array] = {}
@@ -396,10 +407,13 @@ class _Dense:
         placed = values.with_columns(place=day * slots + pl.col("slot")).filter(
             pl.col("place").is_between(0, length - 1)
         )
-        for (site, name), rows in placed.partition_by("site", "series", as_dict=True).items():
-            array = np.full(length, np.nan)
-            array[rows["place"].to_numpy()] = rows["observed"].to_numpy()
-            arrays[site, name] = array
+        names = [name for name in values.columns if name in SERIES]
+        for (site,), rows in placed.partition_by("site", as_dict=True).items():
+            place = rows["place"].to_numpy()
+            for name in names:
+                array = np.full(length, np.nan)
+                array[place] = rows[name].to_numpy()
+                arrays[site, name] = array
         return cls(first, step_minutes, arrays)
 
     def sites_of(self, day: date) -> list[str | None]:

@@ -23,7 +23,7 @@ from pipeline_assets.models.series import score_minutes
 DAY = date(2024, 3, 1)
 THRESHOLD = 5.0
 USUAL = {"observed": 0.0, "expected": 9.0, "lower": 4.0, "upper": 16.0, "confidence": 1.0, "is_anomaly": True}
-MINUTES = score_minutes(pl.DataFrame(), pl.DataFrame(), {}, THRESHOLD)
+MINUTES = score_minutes(pl.DataFrame(), pl.DataFrame(), pl.DataFrame(), {}, THRESHOLD)
 
 
 def hours(*rows: dict[str, Any]) -> pl.DataFrame:

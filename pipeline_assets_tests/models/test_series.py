@@ -25,7 +25,7 @@ from pipeline_assets.kernel.schemas import (
 )
 from pipeline_assets.models.series import (
     BASELINE_DAYS,
-    SERIES,
+    BY_HOUR,
     days_to_score,
     hourly_values,
     missing_hours,
@@ -100,7 +100,7 @@ def test_the_series_of_an_hour_by_hand() -> None:
         )
     )
     rows = {(hour, site, name): value for _, hour, site, name, value, _ in found.iter_rows()}
-    assert {name: rows[9, "a", name] for name in SERIES} == {
+    assert {name: rows[9, "a", name] for name in BY_HOUR} == {
         "hits": 4,
         "bytes": 35,
         "visitors": 3,
@@ -175,15 +175,26 @@ def test_a_day_changes_the_scores_of_itself_and_of_the_28_after_it() -> None:
     assert days_to_score([]) == set()
 
 
-MINUTE_COLUMNS = ["event_date", "hour", "minute", "site", "status_class", "hits"]
+MINUTE_COLUMNS = ["event_date", "hour", "minute", "site", "status_class", "is_bot", "hits", "bytes"]
 
 
-def by_minute(day: date, rate: int, *, without: range = range(0), errors: range = range(0)) -> pl.DataFrame:
+def by_minute(
+    day: date,
+    rate: int,
+    *,
+    without: range = range(0),
+    errors: range = range(0),
+    bots: range = range(0),
+    large: range = range(0),
+) -> pl.DataFrame:
     return pl.DataFrame(
         [
-            (day, minute // 60, minute % 60, "a", "5xx" if minute in errors else "2xx", rate)
+            (day, *divmod(minute, 60), "a", status, minute in bots, rate, size)
             for minute in range(1440)
             if minute not in without
+            for status, size in [
+                ("5xx" if minute in errors else "2xx", 9_000_000 if minute in large else 90_000)
+            ]
         ],
         schema=SERVING["traffic_minutely"].empty().select(MINUTE_COLUMNS).schema,
         orient="row",
@@ -198,17 +209,34 @@ def minute_scores(*days: pl.DataFrame, missing: Collection[int] = ()) -> pl.Data
     )
     hours = known.explode("hour").filter((pl.col("event_date") != DAY) | ~pl.col("hour").is_in(missing))
     hits: Any = {(day, hour, "a"): 0 for day, hour in hours.rows()}
-    return score_minutes(minutes, values(hits), {DAY: ["a"]}, THRESHOLD)
+    slot = (pl.col("hour").cast(pl.Int32) * 60 + pl.col("minute")).alias("slot")
+    visits = minutes.select("event_date", slot, "site", visits=pl.col("hits") // 2)
+    return score_minutes(minutes, visits, values(hits), {DAY: ["a"]}, THRESHOLD)
+
+
+def slots_by_series(found: pl.DataFrame) -> dict[Any, list[int]]:
+    return {name: rows["slot"].to_list() for (name,), rows in found.group_by("series", maintain_order=True)}
 
 
 def test_an_outage_of_some_minutes_is_seen_by_the_minute() -> None:
     past = [by_minute(before(back), 20) for back in range(1, 10)]
     today = by_minute(DAY, 20, without=range(600, 609), errors=range(700, 705))
     found = minute_scores(*past, today)
-    slots = {name: rows["slot"].to_list() for (name,), rows in found.group_by("series", maintain_order=True)}
+    slots = slots_by_series(found)
+    assert slots.keys() == {"hits", "bytes", "visits", "status_5xx"}
     assert min(slots["hits"]) in range(600, 607)
     assert max(slots["hits"]) < 612
     assert min(slots["status_5xx"]) in range(700, 704)
+
+
+def test_bots_and_large_answers_are_seen_by_the_minute() -> None:
+    past = [by_minute(before(back), 20) for back in range(1, 10)]
+    slots = slots_by_series(
+        minute_scores(*past, by_minute(DAY, 20, bots=range(600, 609), large=range(700, 705)))
+    )
+    assert slots.keys() == {"bot_share", "bytes"}
+    assert min(slots["bot_share"]) in range(600, 604)
+    assert min(slots["bytes"]) in range(700, 704)
 
 
 def test_what_was_not_delivered_is_no_outage() -> None:

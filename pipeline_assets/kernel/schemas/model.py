@@ -29,7 +29,7 @@ _SERIES = Column(
     "hits, bytes, visitors (distinct pairs of client address and user agent), status_3xx, status_4xx,"
     " status_5xx, bot_share (of the requests), busiest_client_hits (requests of the one address that sent"
     " most), busiest_client_paths (different paths of the one address that asked for most, without static"
-    " files that were served; above 128 an estimate)",
+    " files that were served; above 128 an estimate); in incidents also visits (begun in the minute)",
     False,
 )
 _CONFIDENCE = Column("confidence", pl.Float64(), "share of the 21 days before that are known, 0 to 1", False)

@@ -13,24 +13,26 @@ cluster may take any exit for a failure.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import click
 
+from pipeline_assets.compute.job_spec import Fate, JobSpec, UnitAnswer
 from pipeline_assets.escaping import visible
 from pipeline_assets.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from pipeline_assets.compute.context import Context
-    from pipeline_assets.compute.engine import Compute
     from pipeline_assets.storage.manifests import Layer
     from pipeline_assets.storage.units import Unit
 
 Step = Literal["bronze", "silver", "gold", "publish", "check", "maintain"]
+Place = Literal["spark", "here"]
 _STEPS: Final[tuple[Step, ...]] = get_args(Step)
 _LAYERS: Final[tuple[Layer, ...]] = ("bronze", "silver", "gold")
 _NAMED: Final = 10
@@ -80,11 +82,18 @@ def main() -> None:
     "--units", default="", help="Only these deliveries: daily/2024-01-15,incremental/2024-01-17-1430"
 )
 @click.option(
+    "--place",
+    type=click.Choice(["auto", "spark", "here"]),
+    default="auto",
+    show_default=True,
+    help="Where layers are made: by Spark, which is meant on Databricks, or in this process.",
+)
+@click.option(
     "--more-follows",
     is_flag=True,
     help="A later task publishes: what is quarantined is named, and fails that one, after the rest is shown.",
 )
-def _command(steps: str, what: Literal["new", "full"], units: str, more_follows: bool) -> int:
+def _command(steps: str, what: Literal["new", "full"], units: str, place: str, more_follows: bool) -> int:
     """Bring landed logs to complete days: one step or all of them."""
     chosen = _steps_of(steps)
     settings = load_settings()
@@ -98,7 +107,7 @@ def _command(steps: str, what: Literal["new", "full"], units: str, more_follows:
         _mark_pending(context, todo)
         _say(f"{len(todo)} deliveries to work on" if todo else "nothing is new, changed or behind")
         if layers and todo:
-            _layers(context, layers, todo, reuse=what == "new")
+            _layers(context, layers, todo, _place(place), reuse=what == "new")
         if "publish" in chosen:
             _publish(context, todo)
     failed = "check" in chosen and not _agrees(context, settings)
@@ -117,6 +126,13 @@ def _steps_of(text: str) -> list[Step]:
     if places and places != list(range(places[0], places[-1] + 1)):
         raise click.BadParameter("bronze and gold without silver leave a gap; name all three, or neighbours")
     return chosen
+
+
+def _place(text: str) -> Place:
+    if text == "auto":
+        # https://docs.databricks.com/en/compute/configure.html#environment-variables
+        return "spark" if "DATABRICKS_RUNTIME_VERSION" in os.environ else "here"
+    return "spark" if text == "spark" else "here"
 
 
 def _units_of(text: str, context: Context) -> list[Unit]:
@@ -156,23 +172,17 @@ def _mark_pending(context: Context, units: Iterable[Unit]) -> None:
             control.mark_pending(context.store, unit)
 
 
-def _layers(context: Context, layers: list[Layer], units: list[Unit], *, reuse: bool) -> None:
-    from pipeline_assets.compute.engine import Request
-
-    ready = set(units if "bronze" in layers else _readable(context, units))
-    for number, layer in enumerate(layers):
-        if not ready:
-            return
-        began, cpu = time.monotonic(), time.process_time()
-        request = Request(layer, tuple(sorted(ready)), reuse, tuple(layers[number + 1 :]))
-        fates: Counter[str] = Counter()
-        for done in _here(context).refresh(request, lambda message: None):
-            fates["quarantined" if done.quarantined else "made" if done.manifest else "empty"] += 1
-            if done.quarantined:
-                ready.discard(done.unit)
-        counts = ", ".join(f"{count} {fate}" for fate, count in sorted(fates.items()))
-        took = f"{time.monotonic() - began:.0f} s, CPU {time.process_time() - cpu:.0f} s"
-        _say(f"{layer}: {counts} in {took}")
+def _layers(context: Context, layers: list[Layer], units: list[Unit], place: Place, *, reuse: bool) -> None:
+    ready = units if "bronze" in layers else _readable(context, units)
+    if not ready:
+        return
+    began = time.monotonic()
+    spec = JobSpec(tuple(layers), tuple(ready), reuse)
+    answers = list(_by_spark(spec) if place == "spark" else _here(context, spec))
+    fates = Counter(answer.fate for answer in answers)
+    counts = ", ".join(f"{count} {fate}" for fate, count in sorted(fates.items()))
+    cpu = sum(answer.cpu_seconds for answer in answers)
+    _say(f"{', '.join(layers)}: {counts} in {time.monotonic() - began:.0f} s, CPU {cpu:.0f} s")
 
 
 def _readable(context: Context, units: Iterable[Unit]) -> list[Unit]:
@@ -183,13 +193,36 @@ def _readable(context: Context, units: Iterable[Unit]) -> list[Unit]:
     return [unit for unit in units if unit not in bad]
 
 
-def _here(context: Context) -> Compute:
-    """This process, as a place where layers are made."""
-    from pipeline_assets.compute.engine import LocalCompute
+def _by_spark(spec: JobSpec) -> Iterator[UnitAnswer]:
+    """The layers, made by the cluster's Spark, or by one in this machine."""
+    from pipeline_assets.compute.spark.run import run_job
+    from pipeline_assets.compute.spark.session import open_session
+
+    return run_job(open_session("pipeline-assets"), spec, _say)
+
+
+def _here(context: Context, spec: JobSpec) -> Iterator[UnitAnswer]:
+    """The layers, made in this process, unit by unit."""
+    from pipeline_assets.compute.engine import LocalCompute, Request
     from pipeline_assets.compute.metering import Meter
     from pipeline_assets.storage.counting import CountingStore
 
-    return LocalCompute(context, Meter(CountingStore(context.store)))
+    compute = LocalCompute(context, Meter(CountingStore(context.store)))
+    for unit in spec.units:
+        began, cpu = time.monotonic(), time.process_time()
+        fate: Fate = "made"
+        for layer in spec.layers:
+            (done,) = compute.refresh(Request(layer, (unit,), spec.reuse), lambda message: None)
+            fate = "quarantined" if done.quarantined else "made" if done.manifest else "empty"
+            if fate != "made":
+                break
+        yield UnitAnswer(
+            unit,
+            fate,
+            done.quarantined,
+            seconds=time.monotonic() - began,
+            cpu_seconds=time.process_time() - cpu,
+        )
 
 
 def _publish(context: Context, units: list[Unit]) -> None:

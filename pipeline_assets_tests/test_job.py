@@ -5,6 +5,8 @@ What belongs here: the job as a process or a command. What does not: what its st
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +16,12 @@ import pytest
 
 from pipeline_assets import job
 from pipeline_assets.kernel.schemas import MODEL, SERVING
+from pipeline_assets.settings import project_root
 from pipeline_assets.storage import control
 from pipeline_assets.storage.folder_store import FolderStore
 from pipeline_assets.storage.units import Unit
 from pipeline_assets_tests.azurite import Azurite
+from pipeline_assets_tests.spark_here import spark_environment
 from pipeline_assets_tests.storages import Storage
 from pipeline_assets_tests.wheels import InstalledWheel
 from pipeline_assets_tests.world import World
@@ -25,12 +29,15 @@ from pipeline_assets_tests.world import World
 Run = Callable[..., int]
 STEPS = ("bronze", "silver", "gold", "publish")
 # What a task of a cluster does: it looks the console script up by its name, and calls it.
-TASK = """
+TOLD = (
+    'print("modules of Dagster:", [name for name in sys.modules if name.split(".")[0].startswith("dagster")])'
+)
+TASK = f"""
 import importlib.metadata, sys
 found = importlib.metadata.distribution("pipeline_assets").entry_points
 (script,) = found.select(group="console_scripts", name="pipeline-assets-job")
 script.load()()
-print("modules of Dagster:", [name for name in sys.modules if name.split(".")[0].startswith("dagster")])
+{TOLD}
 """
 
 
@@ -195,6 +202,33 @@ def test_the_installed_job_imports_no_dagster(installed_wheel: InstalledWheel, w
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("modules of Dagster: []\n")
     assert world.catch_up() == 0
+
+
+@pytest.mark.slow
+def test_spark_makes_the_same_tables_and_imports_no_dagster(
+    world: World, expected: dict[str, list[tuple[object, ...]]], tmp_path: Path
+) -> None:
+    environment = world.storage.environment | spark_environment()
+    environment |= {
+        "PYSPARK_SUBMIT_ARGS": "--master local[1] pyspark-shell",
+        "PYTHONPATH": str(project_root()),
+    }
+    script = f"import sys; from pipeline_assets import job; job.main(); {TOLD}"
+    command = [sys.executable, "-c", script, "--place", "spark"]
+    done = subprocess.run(
+        command, env={**os.environ, **environment}, cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "bronze, silver, gold: 3 made in " in done.stdout
+    assert done.stdout.endswith("modules of Dagster: []\n")
+    assert tables(world) == expected
+
+
+def test_the_place_is_spark_on_databricks_unless_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABRICKS_RUNTIME_VERSION", raising=False)
+    assert [job._place(said) for said in ("auto", "spark", "here")] == ["here", "spark", "here"]
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
+    assert [job._place(said) for said in ("auto", "spark", "here")] == ["spark", "spark", "here"]
 
 
 @pytest.mark.slow

@@ -441,6 +441,13 @@ def public_variables(settings: Settings) -> dict[str, str]:
     return {variable_of(name): value for name, value in given.items()}
 
 
+def storage_secrets(settings: Settings) -> dict[str, str]:
+    """The variables that hold what opens the storage, for a process that lacks them. Never print them."""
+    names = ("azure_connection_string", "azure_key", "azure_sas_token")
+    given = {name: getattr(settings, name) for name in names}
+    return {variable_of(name): secret.get_secret_value() for name, secret in given.items() if secret}
+
+
 def settings_from(variables: Mapping[str, str]) -> Settings:
     """Settings of which these variables are given, and the others, secrets among them, are the environment's.
 

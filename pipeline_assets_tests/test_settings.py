@@ -11,8 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from pipeline_assets.settings import Settings, SettingsError, load_settings, variable_of
+from pipeline_assets.settings import (
+    Settings,
+    SettingsError,
+    load_settings,
+    public_variables,
+    settings_from,
+    storage_secrets,
+    variable_of,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -209,3 +218,33 @@ def test_a_wrong_format_is_named_at_the_start(
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert message in str(caught.value)
+
+
+def test_settings_are_the_same_where_their_variables_are_given(tmp_path: Path) -> None:
+    formats = tmp_path / "formats.json"
+    formats.write_text('{"own": "%h %t"}')
+    settings = Settings(
+        storage="az://myaccount",
+        azure_key=SecretStr("c2VjcmV0"),
+        alert_urls=SecretStr("slack://tokenA/tokenB/tokenC"),
+        start_date=date(2023, 4, 5),
+        timezone="Europe/Berlin",
+        log_formats=str(formats),
+        settle_seconds=0.0,
+        retention_days_logs=9,
+    )
+    public = public_variables(settings)
+    assert public["PIPELINE_LOG_FORMATS"] == '{"own": "%h %t"}'
+    assert not {"c2VjcmV0", "slack://tokenA/tokenB/tokenC"} & set(public.values())
+    assert storage_secrets(settings) == {"AZURE_STORAGE_KEY": "c2VjcmV0"}
+    elsewhere = settings_from(public | storage_secrets(settings))
+    assert elsewhere == settings.model_copy(update={"alert_urls": SecretStr("")})
+
+
+def test_given_variables_come_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIPELINE_TIMEZONE", "Europe/Paris")
+    monkeypatch.setenv("PIPELINE_SITE", "shop.example")
+    settings = settings_from({"PIPELINE_TIMEZONE": "Europe/Berlin", "NOT_OURS": "x"})
+    assert (settings.timezone, settings.site) == ("Europe/Berlin", "shop.example")
+    with pytest.raises(SettingsError, match=r"^PIPELINE_TIMEZONE: no such time zone"):
+        settings_from({"PIPELINE_TIMEZONE": "nowhere"})

@@ -373,7 +373,7 @@ class _NoContainerError(StorageUnavailableError):
 
 
 class _BlobReader(io.RawIOBase):
-    """Reads one version of a blob from front to back, a block in memory at a time."""
+    """Reads one version of a blob, from wherever it is put, a block in memory at a time."""
 
     def __init__(self, store: AzureStore, entry: Entry) -> None:
         self._store = store
@@ -383,6 +383,15 @@ class _BlobReader(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        begins = {io.SEEK_SET: 0, io.SEEK_CUR: self._next - len(self._block), io.SEEK_END: self._entry.size}
+        self._next = max(0, begins[whence] + offset)
+        self._block = memoryview(b"")
+        return self._next
 
     def readinto(self, buffer: Any) -> int:
         if not self._block and self._next < self._entry.size:

@@ -92,7 +92,7 @@ class Store(Protocol):
         """An object's bytes and version, or None if there is none."""
 
     def open(self, path: str) -> BinaryIO:
-        """A stream of an object's bytes. Raises `OSError` where it can't be read."""
+        """A seekable stream of an object's bytes. Raises `OSError` where it can't be read."""
 
     def create(self, path: str, data: bytes) -> bool:
         """Create an object unless it exists; False where it does."""

@@ -5,8 +5,10 @@ What belongs here: running over it. What does not: what lands, and what must com
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 from pipeline_assets.compute.job_spec import JobSpec, UnitAnswer
 from pipeline_assets.compute.publish import publish_units
@@ -40,10 +42,11 @@ class SparkWorld(World):
     def job(
         self, units: Iterable[Unit], *, reuse: bool = True, layers: tuple[Layer, ...] = LAYERS
     ) -> list[UnitAnswer]:
-        """One job for these units, asked for as from another machine."""
+        """One job for these units, asked for as from another machine: the driver's has the secrets."""
         spec = JobSpec(layers, tuple(units), reuse, public_variables(self.settings))
         asked = JobSpec.from_json(spec.to_json())
-        return list(run_job(self.session, asked, self.said.append, stretch_bytes=self.stretch_bytes))
+        with mock.patch.dict(os.environ, self.storage.environment):
+            return list(run_job(self.session, asked, self.said.append, stretch_bytes=self.stretch_bytes))
 
     def process(self, units: Iterable[Unit], *, reuse: bool) -> list[Unit]:
         """As a run does, with one job for all of its units."""

@@ -22,6 +22,7 @@ from pipeline_assets.storage.parts import part_paths
 from pipeline_assets.storage.quarantine import InvalidRowsError
 from pipeline_assets.storage.units import Unit
 from pipeline_assets_tests.spark.spark_world import SparkWorld
+from pipeline_assets_tests.storages import AZURITE, Storage
 from pipeline_assets_tests.test_promises import History, check_serving, tables
 from pipeline_assets_tests.world import World
 
@@ -121,6 +122,19 @@ def test_large_files_are_cut_and_others_taken_together(tmp_path: Path, session: 
     assert len(read_manifest(world.context.store, "bronze", FIRST).value.parts_of("requests")) >= 3
     local.process([FIRST, SECOND], reuse=True)
     world.process([FIRST, SECOND], reuse=True)
+    check_equal(world, local)
+
+
+@pytest.mark.parametrize("kind", [AZURITE])
+def test_an_account_is_opened_by_workers_that_have_no_secrets_of_their_own(
+    storage: Storage, tmp_path: Path, session: SparkSession
+) -> None:
+    world, local = SparkWorld(storage, session), World(tmp_path)
+    for each in (world, local):
+        each.land("logs/2024-01-15/access.log", MANY)
+        each.land("logs/2024-01-15/error.log.gz", ERROR)
+    local.process([FIRST], reuse=True)
+    assert world.process([FIRST], reuse=True) == []
     check_equal(world, local)
 
 

@@ -233,6 +233,18 @@ def test_a_stream_gives_what_is_asked_for_whatever_the_sizes(store: Store, tmp_p
     assert bytes(read) == content
 
 
+def test_a_stream_can_be_put_anywhere(store: Store, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 40_000
+    source = tmp_path / "source"
+    source.write_bytes(content)
+    store.upload(source, "logs/big")
+    with store.open("logs/big") as stream:
+        for offset in (9_000_000, 0, 255, 4_194_304, len(content)):
+            assert stream.seek(offset) == offset
+            assert stream.read(300) == content[offset : offset + 300]
+            assert stream.tell() == min(offset + 300, len(content))
+
+
 def test_parquet_appears_whole_and_its_size_is_known(store: Store) -> None:
     size = store.write_parquet("gold/a/b.parquet", pl.LazyFrame({"x": [1, 2]}))
     assert [(entry.path, entry.size) for entry in store.list("gold")] == [("gold/a/b.parquet", size)]

@@ -22,7 +22,7 @@ from pipeline_assets.compute.gold import GOLD_OF_SILVER, prove_rows, roll_up_par
 from pipeline_assets.compute.job_spec import Fate, JobSpec, UnitAnswer
 from pipeline_assets.compute.silver import SILVER_OF_BRONZE
 from pipeline_assets.compute.spark.waves import STRETCH_BYTES, Waves
-from pipeline_assets.settings import public_variables, settings_from
+from pipeline_assets.settings import public_variables, settings_from, storage_secrets
 from pipeline_assets.storage.manifests import FileRecord, Part, read_manifest
 from pipeline_assets.storage.parts import PartWriter
 from pipeline_assets.storage.quarantine import QuarantinedError
@@ -47,7 +47,10 @@ def run_job(
     or have some of their layers: the same request again completes them.
     """
     settings = settings_from(spec.settings)
-    waves = Waves(session, Context.of(settings), public_variables(settings), progress, stretch_bytes)
+    # Executors of a cluster that is not ours have no secrets of ours, so they get them with the work, inside
+    # what Spark sends to them and shows nobody.
+    variables = public_variables(settings) | storage_secrets(settings)
+    waves = Waves(session, Context.of(settings), variables, progress, stretch_bytes)
     yield from _Job(spec, waves).run()
 
 

@@ -99,7 +99,7 @@ def scan(variables: Mapping[str, str], stretch_bytes: int, entry: Entry) -> Iter
 def work(variables: Mapping[str, str], task: Task) -> Iterator[Row]:
     """Do a task: rollups under their keys, and at last the answer under the key "".
 
-    `variables` are the settings that the sender has (`settings.public_variables`).
+    `variables` are the sender's settings, secrets of the storage among them.
     """
     context = _context(tuple(sorted(variables.items())))
     started, cpu_started = time.monotonic(), time.process_time()

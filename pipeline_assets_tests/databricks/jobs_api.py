@@ -29,6 +29,8 @@ from urllib.parse import parse_qs, urlsplit
 from pipeline_assets.databricks_settings import scope_and_key
 
 TOKEN: Final = "a-token-of-tests"
+# In place of an error's status: what is asked is done, and the answer is lost on its way.
+UNANSWERED: Final = 0
 # What the wheel's entry point does on a cluster, whose Python is not started by the script of that name.
 _ENTRY: Final = (
     "import sys; from importlib.metadata import distribution as d; package, name = sys.argv[1:3];"
@@ -221,6 +223,10 @@ def serving(api: JobsApi) -> Iterator[JobsApi]:
                 self._send(403, {"error_code": "PERMISSION_DENIED", "message": "Invalid access token."})
             elif api.errors[what]:
                 status = api.errors[what].popleft()
+                if status == UNANSWERED:
+                    made()
+                    self.close_connection = True
+                    return
                 self._send(status, {"error_code": _CODES[status], "message": "A bad moment."})
             else:
                 self._send(200, made())

@@ -30,6 +30,7 @@ from pipeline_assets_tests.databricks.conftest import (
     said,
     sent_everything,
 )
+from pipeline_assets_tests.databricks.jobs_api import UNANSWERED
 from pipeline_assets_tests.databricks.without_spark import entry
 from pipeline_assets_tests.world import World
 
@@ -128,12 +129,12 @@ def test_cancelling_the_run_ends_the_job_and_fails_the_step(sender: Sender) -> N
 
 
 def test_bad_moments_of_a_workspace_are_waited_out(sender: Sender) -> None:
-    sender.api.errors["submit"].extend([429, 500, 503])
+    sender.api.errors["submit"].extend([429, UNANSWERED, 500, 503])
     sender.api.errors["get"].extend([500] * 5 + [429])
     result = sender.run()
     assert result.success, said(sender.instance, result.run_id)
     # However often it was sent, there is one job.
-    assert sender.api.asked.count("submit") == 4 and len(sender.api.requests) == 1
+    assert sender.api.asked.count("submit") == 5 and len(sender.api.requests) == 1
 
 
 def test_a_job_whose_machines_go_away_is_sent_again_with_what_is_left(sender: Sender) -> None:

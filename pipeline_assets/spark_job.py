@@ -32,7 +32,7 @@ from dagster_pipes import (
 
 from pipeline_assets.compute.job_spec import JobFailure, JobSpec, UnitAnswer
 from pipeline_assets.escaping import plain
-from pipeline_assets.settings import Settings, load_settings
+from pipeline_assets.settings import Settings, load_settings, settings_from
 from pipeline_assets.versions import code_version
 
 Run = Callable[[JobSpec, Callable[[str], None]], Iterator[UnitAnswer]]
@@ -66,13 +66,10 @@ def main(arguments: Sequence[str] | None = None, run: Run | None = None) -> None
 
 def in_spark(spec: JobSpec, progress: Callable[[str], None]) -> Iterator[UnitAnswer]:
     """What is asked, made by Spark on this cluster."""
-    from pyspark.sql import SparkSession
-
     from pipeline_assets.compute.spark.run import run_job
+    from pipeline_assets.compute.spark.session import open_session
 
-    session = SparkSession.builder.appName("pipeline-assets").getOrCreate()
-    answers: Iterator[UnitAnswer] = run_job(session, spec, progress)
-    return answers
+    return run_job(open_session("pipeline-assets"), spec, progress)
 
 
 def is_lost(error: BaseException) -> bool:
@@ -126,9 +123,7 @@ def _ends(settings: Settings) -> tuple[PipesContextLoader, PipesMessageWriter[An
 
 def _work(pipes: PipesContext, run: Run) -> None:
     spec = JobSpec.from_json(pipes.get_extra("job"))
-    os.environ.update(spec.settings)
-    settings = load_settings()
-    _check_version(pipes, settings, spec)
+    _check_version(pipes, settings_from(spec.settings), spec)
     for answer in run(spec, lambda message: pipes.log.info(plain(message))):
         pipes.report_custom_message(answer.to_message())
 

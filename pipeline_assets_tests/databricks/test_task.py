@@ -26,7 +26,7 @@ from pipeline_assets.compute.databricks.task import shared_settings, submit_argu
 from pipeline_assets.compute.databricks.verdict import judge
 from pipeline_assets.compute.databricks.workspace import is_passing
 from pipeline_assets.compute.job_spec import JobFailure
-from pipeline_assets.settings import Settings, load_settings
+from pipeline_assets.settings import Settings, settings_from
 from pipeline_assets.spark_job import is_lost
 
 WHEEL = "/Volumes/main/pipeline/wheels/pipeline_assets-0.1.0-py3-none-any.whl"
@@ -117,9 +117,7 @@ def test_no_secret_of_the_sender_is_in_what_is_sent(kind: Any, site: str, format
 def test_a_job_reads_as_the_sender_would(monkeypatch: pytest.MonkeyPatch) -> None:
     sent = settings(site="shop.example", timezone="Europe/Berlin", start_date="2020-01-01")
     monkeypatch.setenv("AZURE_STORAGE_KEY", ACCOUNT["azure_key"])
-    for name, text in shared_settings(sent).items():
-        monkeypatch.setenv(name, text)
-    received = load_settings()
+    received = settings_from(shared_settings(sent))
     assert received.config_digest == sent.config_digest
     assert received.azure == sent.azure
 

@@ -14,7 +14,7 @@ from databricks.sdk.service import compute, jobs
 
 from pipeline_assets.azure_access import ENDPOINT
 from pipeline_assets.databricks_settings import scope_and_key
-from pipeline_assets.settings import Settings
+from pipeline_assets.settings import Settings, public_variables
 from pipeline_assets.versions import DISTRIBUTION
 
 ENTRY_POINT: Final = "pipeline-assets-spark"
@@ -74,15 +74,7 @@ def submit_arguments(settings: Settings, name: str, token: str) -> dict[str, Any
 
 def shared_settings(settings: Settings) -> dict[str, str]:
     """Variables that decide what is stored and where, as the job must have them; none is a secret."""
-    found = {
-        "PIPELINE_START_DATE": settings.start_date.isoformat(),
-        "PIPELINE_END_DATE": settings.end_date.isoformat(),
-        "PIPELINE_TIMEZONE": settings.timezone,
-        "PIPELINE_SITE": settings.site,
-        "PIPELINE_LOG_FORMATS": settings.log_formats,
-        "PIPELINE_DATABRICKS_OTHER_VERSION": settings.databricks_other_version,
-    }
-    return {name: text for name, text in found.items() if text} | _place(settings)
+    return public_variables(settings) | _place(settings)
 
 
 def _place(settings: Settings) -> dict[str, str]:

@@ -105,7 +105,7 @@ def _command(steps: str, what: Literal["new", "full"], units: str, place: str, m
     if layers or "publish" in chosen:
         todo = named or _todo(context, settings, what, plan="bronze" in chosen)
         _mark_pending(context, todo)
-        _say(f"{len(todo)} deliveries to work on" if todo else "nothing is new, changed or behind")
+        _say(f"deliveries to work on: {len(todo)}" if todo else "nothing is new, changed or behind")
         if layers and todo:
             _layers(context, layers, todo, _place(place), reuse=what == "new")
         if "publish" in chosen:

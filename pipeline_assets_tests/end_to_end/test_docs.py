@@ -34,8 +34,14 @@ pytestmark = pytest.mark.slow
 NOT_RUN: Final = {
     "alerts.md": {"needs an account there", "needs ALERT_URLS"},
     "azure.md": {"needs an Azure account", "an emulator that never ends; tests of its own run it"},
+    "databricks.md": {"needs a workspace"},
     "your-logs.md": {"needs root"},
-    "operations.md": {"needs root and systemd", "needs ALERT_URLS", "changes the checkout"},
+    "operations.md": {
+        "needs root and systemd",
+        "needs ALERT_URLS",
+        "changes the checkout",
+        "needs an Azure account",
+    },
 }
 # Commands of a block that are left out, and why: this test is part of what they run.
 LEFT_OUT: Final = re.compile(r"make (test|test-fast|test-all|lint)\b")

@@ -17,10 +17,13 @@ import io
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pipeline_assets.kernel.combined_lines import CombinedReader, Given, QuickReader
 from pipeline_assets.kernel.lines import LineReader
+
+if TYPE_CHECKING:
+    from pipeline_assets.kernel.scanned_lines import ScannedReader
 
 # To import numba, and what it has compiled before, takes the CPU time that is saved with some 400 MB of log.
 PAYS_FROM_BYTES: Final = 512 << 20
@@ -34,7 +37,7 @@ _SAMPLE: Final = (
 )
 
 
-def quick_reader(given: Given, log_bytes: int) -> QuickReader | None:
+def quick_reader(given: Given, log_bytes: int) -> ScannedReader | None:
     """The reader by compiled code, if it is there, and worth it for logs of about so many bytes."""
     return _compiled(given) if log_bytes >= PAYS_FROM_BYTES and is_ready() else None
 
@@ -62,14 +65,16 @@ def is_ready() -> bool:
     return False
 
 
-def _compiled(given: Given) -> QuickReader:
+def _compiled(given: Given) -> ScannedReader:
     from pipeline_assets.kernel.scanned_lines import ScannedReader
 
     return ScannedReader(given)
 
 
 def _rows_of_sample(reader: QuickReader) -> list[dict[str, object]]:
-    for block in LineReader(io.BytesIO(_SAMPLE)).blocks():
+    lines = LineReader(io.BytesIO(_SAMPLE))
+    lines.find_line_feeds = getattr(reader, "line_feeds", lines.find_line_feeds)
+    for block in lines.blocks():
         reader.take(block)
     rows = reader.rows()
     return rows.frame().to_dicts() if rows else []

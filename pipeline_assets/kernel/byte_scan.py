@@ -48,6 +48,8 @@ _TOPS: Final = np.uint64(0x8080808080808080)
 _BELOW_BLANK: Final = np.uint64(0x2020202020202020)
 _BELOW_MARK: Final = np.uint64(0x2323232323232323)
 _QUOTES: Final = np.uint64(0x2222222222222222)
+_LINE_FEEDS: Final = np.uint64(0x0A0A0A0A0A0A0A0A)
+_BELOW_TOPS: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
 _MASKS: Final = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
 
 
@@ -72,6 +74,8 @@ _BEFORE_REQUEST: Final = np.uint64(_word('] "'))
 _QUOTE_BLANK: Final = np.uint64(_word('" '))
 _BLANK_QUOTE: Final = np.uint64(_word(' "'))
 _BETWEEN_QUOTED: Final = np.uint64(_word('" "'))
+_TWO: Final = np.uint64(2)
+_U6: Final = np.uint64(6)
 _U7: Final = np.uint64(7)
 _U8: Final = np.uint64(8)
 _U56: Final = np.uint64(56)
@@ -184,6 +188,60 @@ def _time(words: Any, at: int) -> Any:
     return days * 86_400 + hour * 3_600 + minute * 60 + second - east * 60, east, True
 
 
+@numba.njit(nogil=True)
+def _is_text(words: Any, at: int, end: int) -> Any:
+    """Whether these bytes are UTF-8 (RFC 3629, section 4) without 0x7F."""
+    while at < end:
+        first = np.int64(_one(words, at))
+        second = np.int64(_one(words, at + 1))
+        if first < 0x80:
+            size = 1
+            good = first != 0x7F
+        elif first < 0xE0:
+            size = 2
+            good = first >= 0xC2
+        elif first < 0xF0:
+            size = 3
+            good = (first != 0xE0 or second >= 0xA0) and (first != 0xED or second < 0xA0)
+        else:
+            size = 4
+            good = first < 0xF5 and (first != 0xF0 or second >= 0x90) and (first != 0xF4 or second < 0x90)
+        for place in range(at + 1, at + size):
+            good = good and place < end and _one(words, place) >> _U6 == _TWO
+        if not good:
+            return False
+        at += size
+    return True
+
+
+@numba.njit(nogil=True)
+def _is_ascii(words: Any, start: int, end: int) -> Any:
+    """Whether none of these bytes is 0x7F or above; perhaps False where what follows them has such."""
+    found = np.uint64(0)
+    for at in range(start, end, 8):
+        word = _eight(words, at)
+        # A byte of 0x7F, and none below, gets its top bit by the addition.
+        found |= word | (word + _ONES)
+    return found & _TOPS == np.uint64(0)
+
+
+@numba.njit(nogil=True, cache=True)
+def line_feeds(words: Any, size: int, found: Any) -> Any:
+    """How many line feeds there are in the first `size` bytes; `found` has where."""
+    count = 0
+    for begin in range(0, size, 8):
+        other = _eight(words, begin) ^ _LINE_FEEDS
+        # Here each of several zero bytes must be told, so no carry may leave its byte.
+        zeros = ~(((other & _BELOW_TOPS) + _BELOW_TOPS) | other | _BELOW_TOPS)
+        while zeros:
+            at = begin + _lowest(zeros)
+            if at < size:
+                found[count] = at
+                count += 1
+            zeros &= zeros - _ONE
+    return count
+
+
 @numba.njit(nogil=True, cache=True)
 def scan(
     words: Any,
@@ -191,7 +249,6 @@ def scan(
     ends: Any,
     numbers: Any,
     offsets: Any,
-    bad: Any,
     first_second: int,
     end_second: int,
     begin: int,
@@ -210,18 +267,16 @@ def scan(
 ) -> Any:
     """Read lines from line `begin` on; why it came back, the next line, the rows so far, and the room left.
 
-    `bad` lines (an empty array: none) are left out, and so is every line that is not written just so. A line
-    that becomes a row is marked in `taken`. Of the rows: `wide` has line number, byte offset, microseconds
-    since 1970 and size; `narrow` status and minutes east of UTC; `coded` method, protocol and format. The
-    texts of a column stand one behind the other in `width` bytes of `values`, words at every byte, and
-    `bounds` says where they begin and end; `absent` which of them are null, and, last, which sizes.
+    Every line that is not written just so is left out. One that becomes a row is marked in `taken`. Of the
+    rows: `wide` has line number, byte offset, microseconds since 1970 and size; `narrow` status and minutes
+    east of UTC; `coded` method, protocol and format. The texts of a column stand one behind the other in
+    `width` bytes of `values`, words at every byte, and `bounds` says where they begin and end; `absent` says
+    which of them are null, and, last, which sizes.
     `last` is the time seen last, as words, and `last_time` what it says.
     """
     most = len(wide[0])
     for line in range(begin, len(starts)):
         start, end = starts[line], ends[line]
-        if len(bad) and bad[line]:
-            continue
         length = end - start
         if length > LONGEST:
             continue
@@ -305,6 +360,8 @@ def scan(
             agent = closing + 3
             if _closing_quote(words, agent) != end - 1:
                 continue
+        if not _is_ascii(words, start, end) and not _is_text(words, start, end):
+            continue
         for text in range(TEXTS):
             if text == HOST:
                 left, right = start, host

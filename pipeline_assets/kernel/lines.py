@@ -12,7 +12,7 @@ comes out of them together.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -184,6 +184,8 @@ class LineReader:
         self._kept_bytes = min(KEPT_LINE_BYTES, max_line_bytes)
         self._digest = hashlib.sha256()
         self._buffers = _Buffers()
+        # Where line feeds stand in so many bytes, behind which there are `PADDING_BYTES`.
+        self.find_line_feeds: Callable[[npt.NDArray[np.uint8], int], npt.NDArray[np.int64]] = _line_feeds
         # The line whose end has not been read yet: its bytes, or the first of them, and its true length.
         self._open = bytearray()
         self._open_length = 0
@@ -305,8 +307,7 @@ class LineReader:
         """Whole lines; `data` begins where the open line does and, if `terminated`, ends in a line feed."""
         import numpy as np
 
-        codes = np.frombuffer(data, dtype=np.uint8, count=size)
-        ends = np.flatnonzero(codes == _LINE_FEED)
+        ends = self.find_line_feeds(np.frombuffer(data, np.uint8), size)
         if not terminated:
             ends = np.append(ends, size)
         if len(ends) <= FRAME_LINES:
@@ -390,6 +391,12 @@ class LineReader:
             if not self.directives or self.directives[-1][1] != text:
                 is_last = len(self.directives) == MOST_DIRECTIVES
                 self.directives.append((number, "" if is_last else text))
+
+
+def _line_feeds(codes: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.int64]:
+    import numpy as np
+
+    return np.flatnonzero(codes[:size] == _LINE_FEED)
 
 
 def binary_slices(data: Any, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> pl.Series:

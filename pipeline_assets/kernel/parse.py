@@ -258,7 +258,10 @@ class FileReader:
     def _accelerate(self, first: ParsedChunk) -> None:
         """Read on by compiled code if that is there, and worth it for such a log."""
         if self._options.accelerate and first.combined and first.combined.height >= first.others.height:
-            self._quick = accelerator.quick_reader(self._given, self._log_bytes) or self._quick
+            reader = accelerator.quick_reader(self._given, self._log_bytes)
+            if reader is not None:
+                self._quick = reader
+                self._lines.find_line_feeds = reader.line_feeds
 
     def _left_over(self, block: Block) -> pl.DataFrame | None:
         """The lines of a block that an expression must read; the others wait in `_quick`.

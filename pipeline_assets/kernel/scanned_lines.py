@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final
 from pipeline_assets.kernel import byte_scan
 from pipeline_assets.kernel.combined_lines import CombinedRows, Given, bronze_table, dictionary, joined_rows
 from pipeline_assets.kernel.lines import Block
-from pipeline_assets.kernel.marks import doubtful_bytes
 from pipeline_assets.kernel.words import validity
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class ScannedReader:
         self._free: list[_Memory] = []
         self._memory: _Memory | None = None
         self._full: list[CombinedRows] = []
-        self._none_bad = np.zeros(0, np.bool_)
+        self._line_feeds = np.empty(0, np.int64)
 
     def take(self, block: Block) -> npt.NDArray[np.bool_] | None:
         """Which of the block's lines are rows now; None if none of them is."""
@@ -54,18 +53,15 @@ class ScannedReader:
 
         if not block.is_whole or not len(block.starts):
             return None
-        # A word at each byte. Compiled code is for memory that may be written or for such that may not.
-        words = np.ndarray((len(block.codes) - 7,), np.uint64, block.codes, strides=(1,))
-        words.flags.writeable = False
+        words = _words(block.codes)
         taken = np.zeros(len(block.starts), np.bool_)
-        bad = self._bad(block)
         line, code = 0, byte_scan.FULL
         while code == byte_scan.FULL:
             if self._memory is None:
                 self._memory = self._free.pop() if self._free else _Memory()
             memory = self._memory
             code, line, memory.rows, memory.room = byte_scan.scan(
-                words, block.starts, block.ends, block.numbers, block.offsets, bad, *self._window,
+                words, block.starts, block.ends, block.numbers, block.offsets, *self._window,
                 line, taken, memory.rows, memory.room, *memory.arrays,
             )  # fmt: skip
             if code == byte_scan.FULL:
@@ -78,25 +74,29 @@ class ScannedReader:
         some, self._full = self._full, []
         return some[0] if len(some) == 1 else joined_rows(some) if some else None
 
-    def _bad(self, block: Block) -> npt.NDArray[np.bool_]:
-        """Lines with bytes that are no text: which they are, or nothing if there are none."""
+    def line_feeds(self, codes: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.int64]:
+        """Where line feeds stand in the first `size` bytes, which have `PADDING_BYTES` behind them."""
         import numpy as np
 
-        places = doubtful_bytes(block)
-        if not len(places):
-            return self._none_bad
-        bad = np.zeros(len(block.starts), np.bool_)
-        # Lines that were left out stand between those of the block.
-        lines = np.searchsorted(block.starts, places, side="right") - 1
-        lines = lines[(lines >= 0) & (places <= block.ends[lines])]
-        bad[lines] = True
-        return bad
+        if len(self._line_feeds) < size:
+            self._line_feeds = np.empty(size, np.int64)
+        count = byte_scan.line_feeds(_words(codes), size, self._line_feeds)
+        return self._line_feeds[:count].copy()
 
     def _finish(self) -> None:
         memory = self._memory
         if memory is not None and memory.rows:
             self._memory = None
             self._full.append(_rows_of(memory, _Lease(memory, self._free), self._given))
+
+
+def _words(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
+    """The words at each byte. Compiled code is for memory that may be written or for such that may not."""
+    import numpy as np
+
+    words = np.ndarray((len(codes) - 7,), np.uint64, codes, strides=(1,))
+    words.flags.writeable = False
+    return words
 
 
 class _Memory:

@@ -190,6 +190,44 @@ def test_times(text: str, before: int) -> None:
         assert (second, east) == (expected["moment"][0].timestamp(), expected["offset"][0])
 
 
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(
+        st.sampled_from([b"\n", b"\n\n", b"\x0b", b"\x09", b"\x8a", b"\x00", b"a", b"\xff" * 7]), max_size=40
+    )
+)
+def test_line_feeds(pieces: list[bytes]) -> None:
+    data = b"".join(pieces)
+    codes = np.frombuffer(data + b"\n" + bytes(PADDING_BYTES), np.uint8)
+    found = ScannedReader(ANYTHING).line_feeds(codes, len(data))
+    assert found.tolist() == [place for place, code in enumerate(data) if code == 0x0A]
+
+
+SEQUENCES = [
+    b"a", b"\x7e", b"\x7f", b"\x80", b"\xbf", b"\xc0\x80", b"\xc1\xbf", b"\xc2\x80", b"\xdf\xbf", b"\xc2", b"\xe0\x9f\xbf",
+    b"\xe0\xa0\x80", b"\xed\x9f\xbf", b"\xed\xa0\x80", b"\xef\xbf\xbf", b"\xef\xbf", b"\xf0\x8f\xbf\xbf", b"\xf0\x90\x80\x80",
+    b"\xf4\x8f\xbf\xbf", b"\xf4\x90\x80\x80", b"\xf5\x80\x80\x80", b"\xff", b"\xc3\xa9", b"\xe2\x82\xac", b"\xf0\x9f\x98\x80", b"\xe2\x28\xa1",
+]  # fmt: skip
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.sampled_from(SEQUENCES), max_size=12), st.sampled_from(SEQUENCES))
+def test_what_is_text(sequences: list[bytes], behind: bytes) -> None:
+    data = b"".join(sequences)
+    codes = np.frombuffer(data + behind + bytes(PADDING_BYTES), np.uint8)
+    words = np.ndarray((len(codes) - 7,), np.uint64, codes, strides=(1,))
+    try:
+        wanted = "\x7f" not in data.decode()
+    except UnicodeDecodeError:
+        wanted = False
+    assert byte_scan._is_text(words, 0, len(data)) == wanted
+    ascii_only = all(code < 0x7F for code in data)
+    if byte_scan._is_ascii(words, 0, len(data)):
+        assert ascii_only
+    elif ascii_only:
+        assert not all(code < 0x7F for code in behind)
+
+
 def test_what_is_said_twice_is_the_same() -> None:
     assert byte_scan.LARGEST_OFFSET_MINUTES == log_times.LARGEST_OFFSET_MINUTES
     assert byte_scan.METHODS == combined_lines._METHODS

@@ -158,12 +158,9 @@ def test_what_servers_write_is_read_in_the_quick_way(reader: type) -> None:
 def test_bytes_that_are_no_text_leave_the_other_lines_of_their_block_quick(reader: type) -> None:
     assert taken(reader, joined([access_line(), access_line(host="a\x7f"), access_line()])) == [1, 3]
     line = access_line()
-    assert taken(
-        reader, joined([line, line.replace(b"org", b"\xff"), line.replace(b"org", b"\xc3\xa9"), line])
-    ) == [
-        1,
-        4,
-    ]
+    lines = [line, line.replace(b"org", b"\xff"), line.replace(b"org", b"\xc3\xa9"), line]
+    # Compiled code looks at each line by itself.
+    assert taken(reader, joined(lines)) == ([1, 4] if reader is CombinedReader else [1, 3, 4])
 
 
 @either_reader

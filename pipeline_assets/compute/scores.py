@@ -13,7 +13,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from pipeline_assets.compute.context import Context
-from pipeline_assets.kernel.schemas import SERVING
+from pipeline_assets.kernel.schemas import SERVING_TRAFFIC_MINUTELY, SERVING_VISITS_DAILY
 from pipeline_assets.models.incidents import COMPARED_DAYS, explain, find_incidents, linked
 from pipeline_assets.models.series import (
     BASELINE_DAYS,
@@ -85,10 +85,10 @@ def _minutes(store: Store, days: Iterable[date]) -> tuple[pl.DataFrame, pl.DataF
     """
     wanted = sorted({day - timedelta(days=back) for day in days for back in range(BASELINE_DAYS + 1)})
     traffic, visits = (
-        read_table(store, name).filter(pl.col("event_date").is_in(wanted))
+        read_table(store, table.name).filter(pl.col("event_date").is_in(wanted))
         if wanted
-        else SERVING[name].empty().lazy()
-        for name in ("traffic_minutely", "visits_daily")
+        else table.empty().lazy()
+        for table in (SERVING_TRAFFIC_MINUTELY, SERVING_VISITS_DAILY)
     )
     begun = pl.col("started_at")
     slot = begun.dt.hour().cast(pl.Int32) * 60 + begun.dt.minute()

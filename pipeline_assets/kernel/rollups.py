@@ -22,6 +22,7 @@ import polars as pl
 from pipeline_assets.kernel import histograms, sketches
 from pipeline_assets.kernel.clean import written_date
 from pipeline_assets.kernel.codes import answers, coded, spelled
+from pipeline_assets.kernel.probes import probes_among
 from pipeline_assets.kernel.referrers import without_query
 from pipeline_assets.kernel.schemas import (
     GOLD_CLIENTS,
@@ -163,11 +164,17 @@ _referrer: Final = without_query(pl.first()).str.slice(0, PATH_CHARACTERS).alias
 
 
 def _hashed(requests: pl.DataFrame) -> pl.DataFrame:
-    """The rows with `path_hash`, for a client's different paths; none of static files that were served."""
-    hashes = answers(requests["path"], lambda texts: sketches.hash_texts(texts).to_frame()).to_series()
+    """The rows with `path_hash`, for a client's different paths, and `probe_hash`, for those of scanners."""
+    asked = answers(
+        requests["path"], lambda texts: probes_among(texts).with_columns(hash=sketches.hash_texts(texts))
+    )
+    status, found = pl.col("status"), {name: asked[name] for name in asked.columns}
     # A page brings its files with it, so they would say how pages are made and not what a client looks for.
-    is_looked_for = (pl.col("path_kind") == "page") | (pl.col("status") >= 400)
-    return requests.with_columns(path_hash=pl.when(is_looked_for).then(hashes))
+    is_looked_for = (pl.col("path_kind") == "page") | (status >= 400)
+    is_probe = pl.lit(found["always"]) | (pl.lit(found["unless_served"]) & status.is_between(400, 499))
+    return requests.with_columns(
+        path_hash=pl.when(is_looked_for).then(found["hash"]), probe_hash=pl.when(is_probe).then(found["hash"])
+    )
 
 
 def _traffic(requests: pl.LazyFrame) -> pl.LazyFrame:
@@ -212,8 +219,13 @@ def _visitors(requests: pl.LazyFrame) -> pl.LazyFrame:
 def _clients(requests: pl.LazyFrame) -> pl.LazyFrame:
     return (
         requests.group_by(_CLIENTS_KEYS)
-        .agg(pl.len().cast(pl.Int64).alias("hits"), pl.col("path_hash").alias("paths"))
-        .with_columns(sketches.smallest(pl.col("paths")))
+        .agg(
+            pl.len().cast(pl.Int64).alias("hits"),
+            pl.col("path_hash").alias("paths"),
+            # Few requests are probes, and of most clients none is.
+            pl.col("probe_hash").drop_nulls().alias("probes"),
+        )
+        .with_columns(sketches.smallest(pl.col(name)) for name in ("paths", "probes"))
     )
 
 
@@ -350,7 +362,7 @@ _TRAFFIC_KEYS: Final = tuple(GOLD_TRAFFIC.column_names[:-2])
 _VISITORS_KEYS: Final = (
     "source_file", "event_date", "hour", "site", "status_class", "is_bot", "remote_host", "user_agent",
 )  # fmt: skip
-_CLIENTS_KEYS: Final = tuple(GOLD_CLIENTS.column_names[:-2])
+_CLIENTS_KEYS: Final = tuple(GOLD_CLIENTS.column_names[:-3])
 _AGENT: Final = ("bot", "browser", "browser_version", "os", "device")
 _COUNTS_KEYS: Final = ("source_file", "event_date", "site", "aspect", *_NO_KEYS)
 _adding_up_counts: Final = _adding_up(("hits", "bytes", "failures"), ("first_seen",), ("last_seen",))
@@ -381,7 +393,7 @@ ROLLUPS: Final = {
             GOLD_CLIENTS,
             {"requests": _clients},
             _CLIENTS_KEYS,
-            _adding_up(("hits",), sets=("paths",)),
+            _adding_up(("hits",), sets=("paths", "probes")),
         ),
         Rollup(
             GOLD_COUNTS,

@@ -42,17 +42,6 @@ _ATTACK_TOOLS: Final = (
     r"(?i)nmap|nikto|sqlmap|masscan|zgrab|nuclei|gobuster|dirbuster|dirb|feroxbuster|ffuf|wfuzz|wpscan|acunetix|nessus"
     r"|openvas|l9explore|l9tcpid|libredtail|jndi:|\(\) *\{"
 )
-# Paths that ordinary sites don't have and that scanners ask for first: secrets, repositories, shells,
-# consoles and routers.
-PROBES: Final = (
-    r"(?i)/\.(?:env|git|svn|hg|aws|ssh|vscode|ds_store|htpasswd|htaccess)|/wp-(?:login|admin|config|content/plugins)"
-    r"|/wlwmanifest|/xmlrpc\.php|phpmyadmin|/pma/|/adminer|phpunit|/eval-stdin|/phpinfo|/cgi-bin/|/boaform|/hnap1"
-    r"|/actuator|/solr/|/jenkins|/manager/html|/owa/|/ecp/|/autodiscover|/vpn/|/remote/login|/dana-na|/geoserver"
-    r"|/\+cscoe\+|/server-status|/debug/default|/_ignition|/telescope|/console/|/\.well-known/security|/sdk$|/evox/"
-    r"|/nmaplowercheck|\.(?:bak|sql|old|swp)$|/etc/passwd|\.\./|%2e%2e|/shell|/setup\.cgi|/config\.json|/login\.action"
-    r"|/webui|/druid/|/nacos|/struts|/v2/_catalog|/ab2[gh]|/teorema"
-)
-
 _CLIENT: Final = ("event_date", "site", "remote_host")
 
 
@@ -133,9 +122,6 @@ def _behaviour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         },
         schema={"bot": pl.String, "purpose": pl.String},
     )
-    probes = [
-        pl.col(f"{end}_path").filter(pl.col(f"{end}_path").str.contains(PROBES)) for end in ("entry", "exit")
-    ]
     visits = (
         spelled(state["visits"].lazy())
         .collect()
@@ -144,7 +130,6 @@ def _behaviour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
             pl.col("pages").sum(),
             pl.len().cast(pl.Int64).alias("visits"),
             (pl.col("ended_at") - pl.col("started_at")).dt.total_seconds().sum().alias("seconds"),
-            probes[0].append(probes[1]).n_unique().cast(pl.Int64).alias("probes"),
             (pl.col("entry_path") == "/robots.txt").any().fill_null(value=False).alias("asked_robots"),
         )
     )
@@ -169,9 +154,10 @@ def _behaviour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
 
 def _paths(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """How many different paths each address of a day asked for."""
-    sets = sketches.united(state["clients"].lazy().group_by(_CLIENT), ["paths"])
-    return spelled(sets.with_columns(paths=sketches.distinct(pl.col("paths")))).collect()
+    """How many different paths each address of a day asked for, and how many of them scanners ask for."""
+    names = ("paths", "probes")
+    sets = sketches.united(state["clients"].lazy().group_by(_CLIENT), names)
+    return spelled(sets.with_columns(sketches.distinct(pl.col(name)).alias(name) for name in names)).collect()
 
 
 def _purpose(tags: tuple[str, ...]) -> str:
@@ -185,8 +171,8 @@ _LOADS_NOTHING: Final = (pl.col("pages") == pl.col("hits")) & (pl.col("pages") >
 _RULES: Final = (
     (pl.col("is_attack_tool"), 5, "its user agent names a tool of attackers"),
     (pl.col("purpose") == "scanner", 5, "its user agent names a service that scans"),
-    (pl.col("probes") == 1, 3, "a visit began or ended with a path that scanners ask for"),
-    (pl.col("probes") >= 2, 5, "visits began or ended with several paths that scanners ask for"),
+    (pl.col("probes") == 1, 3, "it asked for a path that scanners ask for"),
+    (pl.col("probes") >= 2, 5, "it asked for several paths that scanners ask for"),
     (
         (pl.col("failures") >= 10) & _FAILED.is_between(0.5, 0.8, closed="left"),
         3,
@@ -202,6 +188,11 @@ _RULES: Final = (
         (pl.col("pages") >= 30) & (pl.col("pages") > 2 * pl.col("seconds")),
         2,
         "it asked for more than two pages a second",
+    ),
+    (
+        pl.col("bot").is_null() & (pl.col("paths") >= 100) & (pl.col("paths") >= 0.9 * pl.col("pages")),
+        3,
+        "it asked for a hundred different paths, and for hardly any twice",
     ),
     ((pl.col("hits") >= 10) & (pl.col("pages") == pl.col("hits")), 1, "it loaded no file of any page"),
     (pl.col("user_agents") >= 10, 2, "it used ten user agents or more"),

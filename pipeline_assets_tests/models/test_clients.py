@@ -19,6 +19,7 @@ from pipeline_assets.kernel.schemas import BRONZE_REQUESTS, MODEL_CLIENT_PROFILE
 from pipeline_assets.kernel.user_agents import crawler_tags, look_up
 from pipeline_assets.models import clients
 from pipeline_assets.models.clients import profile_clients
+from pipeline_assets_tests.models.scans import SCANS
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
@@ -103,6 +104,30 @@ def test_a_scanner_is_one_whatever_it_calls_itself(told: list[dict[str, Any]], r
     row = profiles(told)["1"]
     assert row["kind"] == "scanner"
     assert any(reason in said for said in row["reasons"])
+
+
+# What a site answers to what it does not have: that, that it is forbidden, or its start page, as sites do
+# that are one program.
+@pytest.mark.parametrize("answer", [404, 403, 200])
+@pytest.mark.parametrize("scan", sorted(SCANS))
+@pytest.mark.parametrize("seed", range(3))
+def test_each_client_of_a_scan_is_flagged_within_200_requests(scan: str, answer: int, seed: int) -> None:
+    paths = SCANS[scan](seed)[:200]
+    slow = scan == "secrets"
+    row = profiles(requests("1", paths, status=answer, every_s=90 if slow else 0.05))["1"]
+    assert row["kind"] == "scanner", row["reasons"]
+
+
+def test_who_writes_a_weblog_is_no_scanner_on_it() -> None:
+    at_work = ["/wp-login.php", "/wp-admin/", "/wp-admin/edit.php", "/wp-admin/css/common.css"] * 5
+    page = ["/", "/wp-content/plugins/forms/style.css", "/wp-content/plugins/maps/map.js"]
+    row = profiles(requests("1", [*at_work, *page]))["1"]
+    assert (row["kind"], row["probes"], row["points"]) == ("human", 0, 0)
+
+
+def test_a_fast_crawler_that_says_who_it_is_is_no_scanner() -> None:
+    crawl = requests("1", [f"/{number}" for number in range(500)], GOOGLEBOT, every_s=1)
+    assert profiles(crawl)["1"]["kind"] == "bot"
 
 
 def test_a_person_with_some_broken_links_is_no_scanner() -> None:

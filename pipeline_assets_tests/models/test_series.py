@@ -70,7 +70,7 @@ def request(
     return {
         "traffic": {**shared, "minute": int(minute), "status": 200, "hits": 1, "bytes": 10, **columns},
         "visitors": {**shared, "remote_host": client, "user_agent": agent, "hits": 1, **columns},
-        "clients": {**shared, "remote_host": client, "hits": 1, "paths": [path], **columns},
+        "clients": {**shared, "remote_host": client, "hits": 1, "paths": [path], "probes": [], **columns},
     }
 
 

@@ -137,6 +137,12 @@ GOLD_CLIENTS: Final = Table(
             " static files that were served",
             False,
         ),
+        Column(
+            "probes",
+            sketches.SET,
+            "the same of those paths that scanners ask for (kernel.probes)",
+            False,
+        ),
     ),
 )
 GOLD: Final = {

@@ -132,7 +132,11 @@ MODEL_CLIENT_PROFILES: Final = Table(
         ),
         Column("visits", pl.Int64(), "visits", False),
         Column(
-            "probes", pl.Int64(), "paths that scanners ask for, with which its visits began or ended", False
+            "probes",
+            pl.Int64(),
+            "different paths that scanners ask for (kernel.probes); those that a site may have only where it"
+            " answered with 4xx",
+            False,
         ),
         Column("asked_robots", pl.Boolean(), "a visit began with /robots.txt"),
     ),

@@ -25,6 +25,7 @@ import click
 from pipeline_assets.compute.job_spec import Fate, JobSpec, UnitAnswer
 from pipeline_assets.escaping import visible
 from pipeline_assets.settings import Settings, SettingsError, load_settings
+from pipeline_assets.versions import code_version
 
 if TYPE_CHECKING:
     from pipeline_assets.compute.context import Context
@@ -99,6 +100,8 @@ def _command(steps: str, what: Literal["new", "full"], units: str, place: str, m
     settings = load_settings()
     from pipeline_assets.compute.context import Context
 
+    # Which code did what is to be found in the log of the cluster's task.
+    _say(f"pipeline-assets {code_version()}")
     context = Context.of(settings)
     named = _units_of(units, context)
     layers = [layer for layer in _LAYERS if layer in chosen]

@@ -20,6 +20,7 @@ from pipeline_assets.settings import project_root
 from pipeline_assets.storage import control
 from pipeline_assets.storage.folder_store import FolderStore
 from pipeline_assets.storage.units import Unit
+from pipeline_assets.versions import code_version
 from pipeline_assets_tests.azurite import Azurite
 from pipeline_assets_tests.spark_here import spark_environment
 from pipeline_assets_tests.storages import Storage
@@ -113,7 +114,8 @@ def test_one_task_does_all_and_full_changes_nothing(
     assert tables(world) == expected
     capsys.readouterr()
     assert run() == 0
-    assert capsys.readouterr().out.startswith("nothing is new, changed or behind\n")
+    version, nothing, *_ = capsys.readouterr().out.splitlines()
+    assert (version, nothing) == (f"pipeline-assets {code_version()}", "nothing is new, changed or behind")
     for step in STEPS:
         assert run("--steps", step, "--what", "full") == 0
     told = capsys.readouterr().out

@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,7 +27,7 @@ from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, Worke
 from dagster._grpc.types import ExecuteRunArgs
 from dagster_shared.serdes import serialize_value
 
-from pipeline_assets.settings import project_root
+from pipeline_assets.settings import Settings, project_root
 
 if TYPE_CHECKING:
     from dagster._core.origin import JobPythonOrigin
@@ -36,6 +37,10 @@ _PAUSE_S: Final = 0.5
 # On runs of such a process: which one, as host:pid.
 WARM_TAG: Final = "pipeline/warm-process"
 _MODULE: Final = "pipeline_assets.warm_runs"
+_PATH: Final = "logs/incremental/access.log"
+_LINE: Final = (
+    b'192.0.2.1 - - [15/Jan/2024:01:00:00 +0000] "GET / HTTP/1.1" 200 5 "https://a.example/" "curl"\n'
+)
 
 
 @dataclass
@@ -218,13 +223,25 @@ def main(origin_text: str) -> None:
 
 
 def _use_once() -> None:
-    """Load what is otherwise loaded by the first delivery of a process."""
-    import deltalake  # noqa: F401
-    import polars as pl
+    """Bring one line to serving in a folder of its own, for what the first delivery of a process loads.
 
-    from pipeline_assets.kernel.user_agents import look_up
+    Libraries load parts of themselves, and of each other, when they are first used: a third of a small run.
+    """
+    from pipeline_assets.compute.bronze import refresh_bronze
+    from pipeline_assets.compute.context import Context
+    from pipeline_assets.compute.gold import refresh_gold
+    from pipeline_assets.compute.publish import publish_units
+    from pipeline_assets.compute.silver import refresh_silver
+    from pipeline_assets.storage import control, ledger
 
-    look_up(pl.Series(["curl/8.0"]))
+    with TemporaryDirectory() as folder:
+        context = Context.of(Settings(storage=folder, event_queue=""))
+        context.store.create(_PATH, _LINE)
+        unit = control.create_batch(context.store, {_PATH: (len(_LINE), "")})
+        for refresh in (refresh_bronze, refresh_silver, refresh_gold):
+            refresh(context, unit, reuse=True)
+        publish_units(context, [unit])
+    ledger.forget_answers()
 
 
 if __name__ == "__main__":

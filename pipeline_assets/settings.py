@@ -7,6 +7,7 @@ not: what the settings are used for. No other module reads one of these variable
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from datetime import date, datetime, time
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _OWNER: Final = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+|team:[A-Za-z0-9_-]+")
 # A URL of a list ends at white space, or at a comma that another URL follows: a comma inside one is its own.
 _BETWEEN_URLS: Final = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)|\s+")
+# A service principal, as Azure's own libraries look for it.
+IDENTITY_VARIABLES: Final = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_SECRET")
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 
@@ -443,6 +446,10 @@ def public_variables(settings: Settings) -> dict[str, str]:
 
 def storage_secrets(settings: Settings) -> dict[str, str]:
     """The variables that hold what opens the storage, for a process that lacks them. Never print them."""
+    if settings.azure is None:
+        return {}
+    if settings.azure.kind == "identity":
+        return {name: os.environ[name] for name in IDENTITY_VARIABLES if name in os.environ}
     names = ("azure_connection_string", "azure_key", "azure_sas_token")
     given = {name: getattr(settings, name) for name in names}
     return {variable_of(name): secret.get_secret_value() for name, secret in given.items() if secret}

@@ -2,7 +2,7 @@
 
 What belongs here: making what has landed, and doing it. What does not: how often, and how much.
 
-    python -m pipeline_assets_benchmarks.scaled batches|files|days|stages NUMBER FOLDER
+    python -m pipeline_assets_benchmarks.scaled batches|files|days|stages|here|spark NUMBER FOLDER
 
 works in an empty folder and leaves `noted.json` there. The start of the process is not in the figures.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+import time
 from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from pathlib import Path
@@ -22,7 +23,14 @@ from pipeline_assets.kernel.parse import FileReader
 from pipeline_assets.settings import Settings
 from pipeline_assets.storage import control
 from pipeline_assets_benchmarks.corpus import STARTS, make_corpus
-from pipeline_assets_benchmarks.whole_way import cpu_seconds, landed, landed_days, timed_steps, to_serving
+from pipeline_assets_benchmarks.whole_way import (
+    cpu_seconds,
+    landed,
+    landed_days,
+    timed_steps,
+    to_gold,
+    to_serving,
+)
 
 _LINES: Final = 500
 _MEDIAN_OF: Final = 5
@@ -86,6 +94,44 @@ def stages(megabytes: int, folder: Path) -> dict[str, Any]:
     }
 
 
+def here(megabytes: int, folder: Path) -> dict[str, Any]:
+    """Bronze, silver and gold of one file, by this process."""
+    it = landed(make_corpus(folder.parent, megabytes).plain, folder)
+    return {"seconds": _passed(lambda: to_gold(it))}
+
+
+def spark(megabytes: int, folder: Path) -> dict[str, Any]:
+    """The same by Spark in this machine, which has a task for each of its processors."""
+    from pipeline_assets.compute.job_spec import JobSpec
+    from pipeline_assets.compute.spark.run import run_job
+    from pipeline_assets.compute.spark.session import open_session
+    from pipeline_assets.settings import public_variables
+
+    it = landed(make_corpus(folder.parent, megabytes).plain, folder)
+    session = open_session("benchmark", master="local[*]", conf={"spark.ui.enabled": "false"})
+    variables = public_variables(Settings(storage=str(folder)))
+    spec = JobSpec(("bronze", "silver", "gold"), it.units, reuse=True, settings=variables)
+
+    def run() -> None:
+        answers = list(run_job(session, spec, lambda message: None))
+        assert [answer.fate for answer in answers] == ["made"]
+
+    passed = _passed(run)
+    # The figures of this process are those of Java and the workers too once it has waited for them.
+    gateway: Any = session.sparkContext._gateway
+    session.stop()
+    gateway.shutdown()
+    gateway.proc.stdin.close()
+    gateway.proc.wait()
+    return {"seconds": passed}
+
+
+def _passed(work: Callable[[], object]) -> float:
+    before = time.monotonic()
+    work()
+    return time.monotonic() - before
+
+
 def _all_steps(sources: dict[str, list[Path]], folder: Path) -> dict[str, Any]:
     it = landed_days(sources, folder / "storage")
     return {"seconds": sum(timed_steps(it.context, it.units).values())}
@@ -120,6 +166,8 @@ _WORK: Final[dict[str, Callable[[int, Path], dict[str, Any]]]] = {
     "files": files,
     "days": days,
     "stages": stages,
+    "here": here,
+    "spark": spark,
 }
 
 

@@ -96,6 +96,22 @@ def _by_number(scale: Scale, what: str, numbers: tuple[int, ...]) -> list[Row]:
     return rows
 
 
+def _by_spark(scale: Scale) -> list[Row]:
+    if shutil.which("java") is None:
+        return []
+    rows = []
+    for mb in (scale.mb,) if scale.small else (scale.mb, 4 * scale.mb):
+        gigabytes = make_corpus(scale.folder, mb).bytes / 1e9
+        cells = [f"{mb:,} MB"]
+        seconds = {}
+        for what in ("here", "spark"):
+            run, noted = scale.run(what, mb)
+            seconds[what] = noted["seconds"]
+            cells += [f"{run.cpu_s / gigabytes:.1f}", f"{run.peak_bytes / 1e6:,.0f}"]
+        rows.append((*cells, f"{seconds['spark'] / seconds['here']:.2f}"))
+    return rows
+
+
 def _history(scale: Scale) -> list[Row]:
     rows: list[Row] = []
     for days, batches in ((10, 10), (60, 70)) if scale.small else ((10, 10), (366, 1000), (3650, 10_000)):
@@ -146,6 +162,17 @@ SECTIONS: Final = (
         "One delivery in files of 500 lines, landed to scored; the start of the process is not counted.",
         ("files", "CPU s", "CPU ms a file"),
         _files_of_a_batch,
+    ),
+    Section(
+        "By Spark",
+        "One file to bronze, silver and gold, in a process and by Spark on all processors of the same"
+        " machine, whose start and end are in the CPU seconds. Memory is that of the largest process. The last"
+        " column is the time that passes in the work alone, as a share of the time without Spark.",
+        (
+            *("file", "here: CPU s a GB", "peak MB", "by Spark: CPU s a GB", "peak MB"),
+            "time by Spark to time here",
+        ),
+        _by_spark,
     ),
     Section(
         "Days in a backfill",

@@ -56,6 +56,13 @@ def to_bronze(it: Landed) -> None:
         refresh_bronze(it.context, unit, reuse=True)
 
 
+def to_gold(it: Landed) -> None:
+    """Landed to bronze, silver and gold."""
+    for refresh in (refresh_bronze, refresh_silver, refresh_gold):
+        for unit in it.units:
+            refresh(it.context, unit, reuse=True)
+
+
 def to_serving(it: Landed) -> dict[str, float]:
     """Landed to bronze, silver, gold, serving and scores; the CPU seconds of each step."""
     return timed_steps(it.context, it.units)

@@ -248,3 +248,13 @@ def test_given_variables_come_before_the_environment(monkeypatch: pytest.MonkeyP
     assert (settings.timezone, settings.site) == ("Europe/Berlin", "shop.example")
     with pytest.raises(SettingsError, match=r"^PIPELINE_TIMEZONE: no such time zone"):
         settings_from({"PIPELINE_TIMEZONE": "nowhere"})
+
+
+def test_what_opens_the_storage_is_told_by_kind(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("AZURE_CLIENT_ID", "an-id")
+    monkeypatch.setenv("AZURE_CLIENT_SECRET", "a-secret")
+    assert storage_secrets(Settings(storage="az://myaccount")) == {
+        "AZURE_CLIENT_ID": "an-id",
+        "AZURE_CLIENT_SECRET": "a-secret",
+    }
+    assert storage_secrets(Settings(storage=str(tmp_path))) == {}

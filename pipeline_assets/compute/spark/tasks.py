@@ -10,6 +10,7 @@ no failure: Spark repeats what has failed.
 
 from __future__ import annotations
 
+import os
 import pickle
 import time
 from collections import Counter
@@ -29,7 +30,7 @@ from pipeline_assets.compute.spark.frames import Row
 from pipeline_assets.kernel.parse import Start
 from pipeline_assets.kernel.rollups import ROLLUPS
 from pipeline_assets.kernel.stretches import FileScan, read_beginning, scan_file
-from pipeline_assets.settings import settings_from
+from pipeline_assets.settings import IDENTITY_VARIABLES, settings_from
 from pipeline_assets.storage.manifests import Layer, Part
 from pipeline_assets.storage.parts import PartWriter
 from pipeline_assets.storage.quarantine import BadDataError
@@ -220,4 +221,6 @@ def meet(variables: Mapping[str, str], key: str, payloads: Sequence[bytes]) -> b
 @lru_cache(maxsize=4)
 def _context(variables: tuple[tuple[str, str], ...]) -> Context:
     """The context of a process that works for these settings; Spark uses a process again."""
-    return Context.of(settings_from(dict(variables)))
+    given = dict(variables)
+    os.environ.update({name: given[name] for name in IDENTITY_VARIABLES if name in given})
+    return Context.of(settings_from(given))

@@ -48,7 +48,7 @@ _METHODS: Final = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "
 _PROTOCOLS: Final = ("HTTP/1.1", "HTTP/2.0", "HTTP/1.0", "HTTP/3.0")
 _TEXT_COLUMNS: Final = ("remote_host", "identity", "user", "request", "target", "referer", "user_agent")
 # Views of seven texts, and the numbers.
-_ROW_BYTES: Final = 200
+ROW_BYTES: Final = 200
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,6 @@ class CombinedRows:
 class QuickReader(Protocol):
     """Takes blocks, and gives the rows of all lines in them that can be read in the quick way."""
 
-    # So many of the reader's chunks are best made one table.
-    chunks: int
-
     def take(self, block: Block) -> Mask | None:
         """Which of the block's lines are rows now; None if none of them is."""
         ...
@@ -103,8 +100,6 @@ class QuickReader(Protocol):
 
 class CombinedReader:
     """The `QuickReader` that needs NumPy alone."""
-
-    chunks = 1
 
     def __init__(self, given: Given) -> None:
         self._given = given
@@ -296,7 +291,7 @@ def _rows_of(taken: list[_Columns], buffers: list[Any], given: Given) -> Combine
     for each in taken:
         many, first = formats.get(each.format, (0, int(each.numbers[0])))
         formats[each.format] = (many + len(each.lines), first)
-    size = sum(buffer.size for buffer in buffers) + _ROW_BYTES * count
+    size = sum(buffer.size for buffer in buffers) + ROW_BYTES * count
     return CombinedRows(table, size, formats)
 
 

@@ -233,7 +233,7 @@ class FileReader:
                 del chunk
                 left.clear()
                 waiting = left_over = viewed = quick = 0
-            elif quick >= self._chunk_bytes * self._quick.chunks:
+            elif quick >= self._chunk_bytes:
                 quick = 0
                 if rows := self._quick_rows():
                     yield ParsedChunk(rows, *_NO_ROWS)

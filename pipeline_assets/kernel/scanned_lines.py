@@ -13,7 +13,14 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline_assets.kernel import byte_scan
-from pipeline_assets.kernel.combined_lines import CombinedRows, Given, bronze_table, dictionary, joined_rows
+from pipeline_assets.kernel.combined_lines import (
+    ROW_BYTES,
+    CombinedRows,
+    Given,
+    bronze_table,
+    dictionary,
+    joined_rows,
+)
 from pipeline_assets.kernel.lines import Block
 from pipeline_assets.kernel.words import validity
 
@@ -23,19 +30,17 @@ if TYPE_CHECKING:
 
 _TEXT_COLUMNS: Final = ("remote_host", "identity", "user", "request", "target", "referer", "user_agent")
 _FORMATS: Final = ("combined", "common")
-# So many bytes of log are one table at most: two of the reader's chunks, and the block that went over them. A
-# line has at least 60.
-_TABLE_BYTES: Final = 40 << 20
+# So many bytes of log are one table at most: a chunk of the reader's, and the block that went over it. A line
+# has at least 60.
+_TABLE_BYTES: Final = 24 << 20
 _TABLE_ROWS: Final = _TABLE_BYTES // 60
 _WIDTH: Final = _TABLE_BYTES + byte_scan.SLACK
-# What a row takes beside its texts.
-_ROW_BYTES: Final = 88
+# So much memory of tables is kept free.
+_KEPT: Final = 2
 
 
 class ScannedReader:
     """A `QuickReader` whose tables hold up to `_TABLE_BYTES` of log each."""
-
-    chunks = 2
 
     def __init__(self, given: Given) -> None:
         import numpy as np
@@ -143,15 +148,17 @@ class _Memory:
 
 
 class _Lease:
-    """Holds memory for columns that view it; with the last of them it goes back to where it was taken."""
+    """Holds memory for columns that view it; with the last of them it is free to be used again."""
 
     def __init__(self, memory: _Memory, free: list[_Memory]) -> None:
         self._memory = memory
         self._free = free
 
     def __del__(self) -> None:
-        self._memory.clear()
-        self._free.append(self._memory)
+        # One is filled while another waits and a third is encoded; more are seldom needed.
+        if len(self._free) < _KEPT:
+            self._memory.clear()
+            self._free.append(self._memory)
 
 
 def _rows_of(memory: _Memory, lease: _Lease, given: Given) -> CombinedRows:
@@ -203,4 +210,4 @@ def _rows_of(memory: _Memory, lease: _Lease, given: Given) -> CombinedRows:
         mine = np.flatnonzero(memory.coded[2, :count] == number)
         if len(mine):
             formats[name] = (len(mine), int(memory.wide[0, mine[0]]))
-    return CombinedRows(table, _TABLE_BYTES - memory.room + _ROW_BYTES * count, formats)
+    return CombinedRows(table, _TABLE_BYTES - memory.room + ROW_BYTES * count, formats)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # To import numba, and what it has compiled before, takes the CPU time that is saved with some 400 MB of log.
 PAYS_FROM_BYTES: Final = 512 << 20
 
+# Compiled code reads this one, too.
+FORMAT_BESIDES: Final = "nginx_main"
+
 _SAMPLE: Final = (
     b'192.0.2.1 - - [29/Feb/2024:23:59:59 +0100] "GET /a?b=c HTTP/1.1" 200 12345 "-" "Mozilla/5.0 (X11!)"\n'
     b'2001:db8::1 - jo [01/Mar/2024:00:00:00 -0730] "POST / HTTP/2.0" 404 - "https://example.org/" ""\n'

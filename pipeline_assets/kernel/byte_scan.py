@@ -24,7 +24,8 @@ REQUEST: Final = 3
 TARGET: Final = 4
 REFERER: Final = 5
 AGENT: Final = 6
-TEXTS: Final = 7
+EXTRA: Final = 7
+TEXTS: Final = 8
 
 # Why `scan` came back: all lines are read; or there is no room for another row, or for another text.
 DONE: Final = 0
@@ -34,6 +35,7 @@ METHODS: Final = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "P
 PROTOCOLS: Final = ("HTTP/1.1", "HTTP/2.0", "HTTP/1.0", "HTTP/3.0")
 COMBINED: Final = 0
 COMMON: Final = 1
+NGINX_MAIN: Final = 2
 
 # Minutes. Copied from `log_times`, for numba knows that code it has stored is old by this file's time alone.
 LARGEST_OFFSET_MINUTES: Final = 840
@@ -59,6 +61,11 @@ def _word(text: str) -> int:
 
 _METHOD_WORDS: Final = np.array([_word(text) for text in METHODS], np.uint64)
 _PROTOCOL_WORDS: Final = np.array([_word(text) for text in PROTOCOLS], np.uint64)
+# What `extra` is where there is an X-Forwarded-For, in front of it and behind it.
+_FORWARDED: Final = '{"forwarded_for":"'
+_FORWARDED_BYTES: Final = len(_FORWARDED)
+_FORWARDED_WORDS: Final = np.array([_word(_FORWARDED[at : at + 8]) for at in (0, 8, 16)], np.uint64)
+_FORWARDED_END: Final = np.uint64(_word('"}'))
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH_WORDS: Final = np.array([_word(text) for text in _MONTHS], np.uint64)
 _MONTH_DAYS: Final = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
@@ -225,6 +232,16 @@ def _is_ascii(words: Any, start: int, end: int) -> Any:
     return found & _TOPS == np.uint64(0)
 
 
+@numba.njit(nogil=True)
+def _is_plain(words: Any, start: int, end: int) -> Any:
+    """Whether these bytes are ASCII without a backslash."""
+    for at in range(start, end):
+        code = _one(words, at)
+        if code == _BACKSLASH or code > _BELOW_TOPS & _BYTE:
+            return False
+    return True
+
+
 @numba.njit(nogil=True, cache=True)
 def line_feeds(words: Any, size: int, found: Any) -> Any:
     """How many line feeds there are in the first `size` bytes; `found` has where."""
@@ -349,17 +366,28 @@ def scan(
                 digit = np.int64(_one(words, at)) - 48
             if at == request_end + 6 or (first == 0 and at > request_end + 7):
                 continue
-        referer, closing, agent, agent_end = at, at, at, end - 1
+        referer, closing, agent, agent_end = at, at, at, at
+        forwarded, form = at, COMMON
         if at != end:
             if _eight(words, at) & _MASKS[2] != _BLANK_QUOTE:
                 continue
+            form = COMBINED
             referer = at + 2
             closing = _closing_quote(words, referer)
             if closing < 0 or _eight(words, closing) & _MASKS[3] != _BETWEEN_QUOTED:
                 continue
             agent = closing + 3
-            if _closing_quote(words, agent) != end - 1:
+            agent_end = _closing_quote(words, agent)
+            if agent_end < 0:
                 continue
+            if agent_end != end - 1:
+                form = NGINX_MAIN
+                forwarded = agent_end + 3
+                if _eight(words, agent_end) & _MASKS[3] != _BETWEEN_QUOTED:
+                    continue
+                # Texts that JSON would write in another way are rare.
+                if _closing_quote(words, forwarded) != end - 1 or not _is_plain(words, forwarded, end):
+                    continue
         if not _is_ascii(words, start, end) and not _is_text(words, start, end):
             continue
         for text in range(TEXTS):
@@ -375,26 +403,39 @@ def scan(
                 left, right = method_end + 1, target_end
             elif text == REFERER:
                 left, right = referer, closing
-            else:
+            elif text == AGENT:
                 left, right = agent, agent_end
+            else:
+                left, right = forwarded, end - 1
             is_absent = False
             if text in (IDENTITY, USER) or text >= REFERER:
-                is_absent = (at == end and text >= REFERER) or (
-                    right - left == 1 and _one(words, left) == _DASH
+                is_absent = (
+                    (text >= REFERER and at == end)
+                    or (text == EXTRA and form != NGINX_MAIN)
+                    or (right - left == 1 and _one(words, left) == _DASH)
                 )
                 absent[text, row] = is_absent
             here = bounds[text, row]
-            bounds[text, row + 1] = here + (0 if is_absent else right - left)
-            if not is_absent:
-                behind = text * width + here
-                for some in range(0, right - left, 8):
-                    values[np.uint64(behind + some)] = _eight(words, left + some)
+            if is_absent:
+                bounds[text, row + 1] = here
+                continue
+            behind = text * width + here
+            if text == EXTRA:
+                for some in range(3):
+                    values[np.uint64(behind + 8 * some)] = _FORWARDED_WORDS[some]
+                behind += _FORWARDED_BYTES
+                here += _FORWARDED_BYTES + 2
+            for some in range(0, right - left, 8):
+                values[np.uint64(behind + some)] = _eight(words, left + some)
+            if text == EXTRA:
+                values[np.uint64(behind + right - left)] = _FORWARDED_END
+            bounds[text, row + 1] = here + right - left
         wide[0, row], wide[1, row] = numbers[line], offsets[line]
         wide[2, row], wide[3, row] = last_time[0], size
         absent[TEXTS, row] = is_dash
         narrow[0, row], narrow[1, row] = hundreds * 100 + tens * 10 + units, last_time[1]
         coded[0, row], coded[1, row] = method, protocol
-        coded[2, row] = COMMON if at == end else COMBINED
+        coded[2, row] = form
         taken[line] = True
         room -= length
         row += 1

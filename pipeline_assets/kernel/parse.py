@@ -257,7 +257,9 @@ class FileReader:
 
     def _accelerate(self, first: ParsedChunk) -> None:
         """Read on by compiled code if that is there, and worth it for such a log."""
-        if self._options.accelerate and first.combined and first.combined.height >= first.others.height:
+        lines = first.combined.height if first.combined else 0
+        besides = int((first.others["format"] == accelerator.FORMAT_BESIDES).sum())
+        if self._options.accelerate and lines + besides > first.others.height - besides:
             reader = accelerator.quick_reader(self._given, self._log_bytes)
             if reader is not None:
                 self._quick = reader

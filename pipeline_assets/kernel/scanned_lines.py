@@ -1,4 +1,4 @@
-"""Combined and Common lines by the compiled scan: what `combined_lines` does, where numba is installed.
+"""Lines by the compiled scan: what `combined_lines` does, and nginx's main format, where numba is installed.
 
 What belongs here: the memory that the scan fills, and the tables made of it. What does not: how a line is
 read (`byte_scan`), and whether the scan is used (`accelerator`).
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-_TEXT_COLUMNS: Final = ("remote_host", "identity", "user", "request", "target", "referer", "user_agent")
-_FORMATS: Final = ("combined", "common")
+_TEXT_COLUMNS: Final = (
+    *("remote_host", "identity", "user", "request", "target", "referer", "user_agent"),
+    "extra",
+)
+_FORMATS: Final = ("combined", "common", "nginx_main")
 # So many bytes of log are one table at most: a chunk of the reader's, and the block that went over it. A line
 # has at least 60.
 _TABLE_BYTES: Final = 24 << 20

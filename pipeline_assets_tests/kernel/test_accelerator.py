@@ -37,7 +37,7 @@ from pipeline_assets.settings import Settings
 from pipeline_assets.storage.encoding import Encoder
 from pipeline_assets.storage.units import Unit
 from pipeline_assets_tests.kernel.rebuild import ANY_TIME, access_line, joined
-from pipeline_assets_tests.kernel.test_combined_lines import CLOCKS, ZONES, assert_same
+from pipeline_assets_tests.kernel.test_combined_lines import CLOCKS, ZONES, assert_same, taken
 
 ANYTHING = Given(datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), "default", "x")
 LARGE = accelerator.PAYS_FROM_BYTES
@@ -62,6 +62,7 @@ def test_a_large_log_is_read_by_compiled_code_and_a_small_one_is_not() -> None:
     assert kind_for(combined, to_read=LARGE) is ScannedReader
     assert kind_for(combined, to_read=LARGE - 1) is CombinedReader
     assert kind_for(combined) is CombinedReader
+    assert kind_for(joined([access_line(tail=' "-" "b" "c"')] * 5), to_read=LARGE) is ScannedReader
     # It would have nothing to read there.
     assert kind_for(joined([b"{}"] * 5), to_read=LARGE) is CombinedReader
 
@@ -82,6 +83,12 @@ def test_a_setting_turns_it_off(tmp_path: Path) -> None:
     list(reader)
     assert type(reader._quick) is CombinedReader
     assert context.config == Context.of(Settings(storage=str(tmp_path))).config
+
+
+def test_what_nginx_calls_main_is_read_too() -> None:
+    tails = ['"-"', '""', '"203.0.113.9, 192.0.2.1"', '"\\x22"', '"é"', '"a" "b"', '"a" ']
+    lines = joined(access_line(tail=f' "-" "b" {tail}') for tail in tails)
+    assert taken(ScannedReader, lines) == [1, 2, 3]
 
 
 def test_small_logs_do_not_even_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +248,10 @@ def some_rows() -> bytes:
             host=f"10.0.0.{number % 40}",
             user="frank" if number % 3 else "-",
             bytes="-" if number % 7 == 0 else str(number),
-            tail="" if number % 5 == 0 else f' "{"-" if number % 2 else "https://example.org/"}" "a{number}"',
+            tail=""
+            if number % 5 == 0
+            else f' "{"-" if number % 2 else "https://example.org/"}" "a{number}"'
+            + ("" if number % 11 else f' "{"-" if number % 3 else number}"'),
             status="bad" if number % 50 == 0 else "200",
         )
         for number in range(3_000)

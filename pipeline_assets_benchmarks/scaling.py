@@ -166,8 +166,8 @@ SECTIONS: Final = (
     Section(
         "By Spark",
         "One file to bronze, silver and gold, in a process and by Spark on all processors of the same"
-        " machine, whose start and end are in the CPU seconds. Memory is that of the largest process. The last"
-        " column is the time that passes in the work alone, as a share of the time without Spark.",
+        " machine, whose start and end are in the CPU seconds. Memory is that of the largest process. The"
+        " last column is the time that passes in the work alone, as a share of the time without Spark.",
         (
             *("file", "here: CPU s a GB", "peak MB", "by Spark: CPU s a GB", "peak MB"),
             "time by Spark to time here",

@@ -70,6 +70,8 @@ def _take(scale: Scale, rounds: int, only: list[str] | None, *, scaling: bool) -
         add(page.shares_table(scale.run("stages", profiled)[1]["seconds"], profiled))
         add(_imports(1 if scale.small else _IMPORTS))
         for section in SECTIONS:
+            if scale.small and section.takes_minutes:
+                continue
             _say(section.title.lower())
             add(page.Table(section.title, section.says, section.headings, section.rows(scale)))
     return page.Page(

@@ -2,7 +2,7 @@
 
 What belongs here: making what has landed, and doing it. What does not: how often, and how much.
 
-    python -m pipeline_assets_benchmarks.scaled batches|files|days|stages|here|spark NUMBER FOLDER
+    python -m pipeline_assets_benchmarks.scaled batches|files|days|full|stages|here|spark NUMBER FOLDER
 
 works in an empty folder and leaves `noted.json` there. The start of the process is not in the figures.
 """
@@ -10,7 +10,10 @@ works in an empty folder and leaves `noted.json` there. The start of the process
 from __future__ import annotations
 
 import json
+import os
+import resource
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -23,6 +26,7 @@ from pipeline_assets.kernel.parse import FileReader
 from pipeline_assets.settings import Settings
 from pipeline_assets.storage import control
 from pipeline_assets_benchmarks.corpus import STARTS, make_corpus
+from pipeline_assets_benchmarks.measuring import environment
 from pipeline_assets_benchmarks.whole_way import (
     cpu_seconds,
     landed,
@@ -33,6 +37,7 @@ from pipeline_assets_benchmarks.whole_way import (
 )
 
 _LINES: Final = 500
+_LINES_OF_A_DAY: Final = 26_000
 _MEDIAN_OF: Final = 5
 
 
@@ -66,6 +71,25 @@ def days(number: int, folder: Path) -> dict[str, Any]:
         source.write_bytes(_log(day, place, 10 * _LINES))
         sources[day.isoformat()] = [source]
     return _all_steps(sources, folder)
+
+
+def full(number: int, folder: Path) -> dict[str, Any]:
+    """`pipeline-assets full` over a new storage of so many days: CPU seconds, and those by the clock."""
+    for place in range(number):
+        day = STARTS.date() + timedelta(days=place)
+        target = folder / "storage/logs" / day.isoformat() / "access.log"
+        target.parent.mkdir(parents=True)
+        target.write_bytes(_log(day, place, _LINES_OF_A_DAY))
+    env = environment(os.environ) | {
+        "PIPELINE_STORAGE": str(folder / "storage"),
+        "DAGSTER_HOME": str(folder / "home"),
+    }
+    program = Path(sys.executable).parent / "pipeline-assets"
+    before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run([program, "full"], check=True, env=env, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"cpu": cpu, "clock": time.monotonic() - begun}
 
 
 def stages(megabytes: int, folder: Path) -> dict[str, Any]:
@@ -165,6 +189,7 @@ _WORK: Final[dict[str, Callable[[int, Path], dict[str, Any]]]] = {
     "batches": batches,
     "files": files,
     "days": days,
+    "full": full,
     "stages": stages,
     "here": here,
     "spark": spark,

@@ -37,6 +37,36 @@ _TOOLS: Final = (
 )
 _CUBOT: Final = r"(?i)\bcubot"
 
+# The model of a phone and its build, which people name as they like: one build of Android ends with the name
+# of a crawler.
+_MODEL: Final = r"(?i)(\bAndroid(?: [0-9.]+)?; (?:[a-z]{2}[-_][a-z]{2}; )?)[^;()]*"
+# What browsers don't say of themselves: an address, that they are compatible as a name that no browser has,
+# a word for what a program does. And what is neither Mozilla nor Opera nor known by a system or a word of
+# phones, players and apps, or is bare of all that a browser adds to Mozilla, is a program.
+_ADDRESS: Final = r"(?i)https?:|www\.|[a-z0-9.-]@[a-z0-9-]+\.[a-z]"
+_COMPATIBLE: Final = r"(?i)compatible; *([a-z0-9][^;,/()]{0,60})"
+_COMPATIBLE_BROWSERS: Final = (
+    r"(?i)compatible; *(?:MSIE [0-9]|Konqueror|ABrowse|IBrowse|AmigaVoyager|MSPIE|Windows|Trident|iCab"
+    r"|OmniWeb|NetFront|NetPositive|Maxthon|Opera|Linux|X11|U;|ms-office|Polaris|ANTGalio|OffByOne)"
+)
+_DOES: Final = (
+    r"(?i)thumbnail|checker\b|observatory|collector|google[- ](?:page|sites?|adwords|web|read)|insights"
+    r"|\bproxy\b|transcoder|survey|research|inspect|\bprobe|harvest|grab(?:ber)?\b|indexer|measurement|scrape"
+    r"|prospect|leadgen|[a-z]agent\b|analy[sz]er|validator|detect|extractor|downloader|linkexpand|diagnostics"
+)
+_FAMILIAR: Final = (
+    r"(?i)browser|wap|midp|profile|release|maui|vlc|player|ucweb|nokia|samsung|sony|\blg|mot-|brew|obigo|teleca"
+    r"|netfront|symbian|android|ios|iphone|windows|win64|win10|darwin|roku|tv\b|mobile|phone|itunes|radio|kodi|xbmc"
+    r"|exo|stagefright|gstreamer|music|pod|lavf|winamp|foobar|quicktime|news|app/|mail|office|cfnetwork|docomo"
+    r"|chromium|playstation|nintendo|xbox"
+)
+# Shorter than this it says nothing at all.
+_FEWEST_CHARACTERS: Final = 4
+_MOZILLA: Final = r"^(?:Mozilla|Opera|Dalvik)/"
+_BARE: Final = r"^Mozilla/[0-9.]+ \([^()]*\)$"
+_FIRST_WORD: Final = r"^[^A-Za-z0-9]*([A-Za-z0-9][^\s/;(),]*)"
+_LAST_PRODUCT: Final = r"([A-Za-z][A-Za-z0-9_.-]*)(?:/[0-9A-Za-z_.-]+)?[^A-Za-z0-9/]*$"
+
 # Device classes as MDN's "Browser detection using the user agent" says to find them: a phone's browser has
 # `Mobi` in its user agent, and one on Android without it is a tablet's.
 _TV: Final = r"(?i)smart-?tv|\btv\b|appletv|googletv|hbbtv|roku|\bcrkey\b"
@@ -81,22 +111,28 @@ def data_version() -> str:
 def _ask(user_agents: pl.Series) -> pl.DataFrame:
     crawler, browser, system = _engines()
     texts = user_agents.to_list()
+    without_model = user_agents.str.replace(_MODEL, "$1")
     browsers = [browser(text) for text in texts]
     frame = pl.DataFrame(
         {
             "user_agent": user_agents,
-            "bot": [crawler(text) for text in texts],
+            "without_model": without_model,
+            "bot": [crawler(text) for text in without_model.to_list()],
             "browser": [found.family if found else None for found in browsers],
             "browser_version": [found.major if found else None for found in browsers],
             "os": [found.family if (found := system(text)) else None for text in texts],
         },
-        schema=dict.fromkeys(("user_agent", "bot", "browser", "browser_version", "os"), pl.String),
+        schema=dict.fromkeys(
+            ("user_agent", "without_model", "bot", "browser", "browser_version", "os"), pl.String
+        ),
     )
     text, os = pl.col("user_agent"), pl.col("os")
-    tool = text.str.replace_all(_CUBOT, "").str.extract(_TOOLS).str.strip_chars("/_.!-")
+    named = pl.col("without_model").str.replace_all(_CUBOT, "")
+    tool = named.str.extract(_TOOLS).str.strip_chars("/_.!-")
     is_mobile = text.str.contains("Mobi", literal=True)
     return (
         frame.with_columns(bot=pl.coalesce("bot", tool))
+        .with_columns(bot=pl.coalesce("bot", _program(pl.col("without_model"))))
         .with_columns(
             is_bot=pl.col("bot").is_not_null(),
             device=pl.when(pl.col("bot").is_not_null())
@@ -115,6 +151,29 @@ def _ask(user_agents: pl.Series) -> pl.DataFrame:
         .with_columns(pl.col("bot", "browser", "browser_version", "os").str.slice(0, _LONGEST))
         .select(_SCHEMA.names())
     )
+
+
+def _program(text: pl.Expr) -> pl.Expr:
+    """A name for what is no browser by the shape of its user agent; null for what may be one."""
+    is_mozilla, is_strange = text.str.contains(_MOZILLA), pl.col("os").is_null()
+    is_unfamiliar = is_strange & pl.col("browser").is_null() & ~text.str.contains(_FAMILIAR)
+    is_compatible = text.str.contains(_COMPATIBLE) & ~text.str.contains(_COMPATIBLE_BROWSERS)
+    is_bare = text.str.contains(_BARE) & is_strange & ~text.str.contains(_FAMILIAR)
+    is_program = (
+        (~is_mozilla & is_unfamiliar & (text.str.len_chars() >= _FEWEST_CHARACTERS))
+        | is_compatible
+        | is_bare
+        | text.str.contains(_ADDRESS)
+        | text.str.contains(_DOES)
+    )
+    name = (
+        pl.when(is_compatible)
+        .then(text.str.extract(_COMPATIBLE))
+        .when(~is_mozilla)
+        .then(text.str.extract(_FIRST_WORD))
+        .otherwise(text.str.extract(_LAST_PRODUCT))
+    )
+    return pl.when(is_program & (text.str.strip_chars() != "")).then(name.fill_null("unnamed"))
 
 
 @cache

@@ -1,20 +1,24 @@
-"""How well the detector does: `python -m pipeline_assets_tests.models.measure [SEEDS] [--nab FOLDER OUT]`.
+"""How well the detector does: `python -m pipeline_assets_tests.models.measure [SEEDS] [--nab FOLDER OUT] [--agents FOLDER]`.
 
 What belongs here: the numbers of docs/model.md, made again. What does not: tests. With `--nab` it writes the
 scores of each file of a copy of the Numenta Anomaly Benchmark to OUT, as `category/file.csv` with a column
-`anomaly_score`, for a scorer to read.
+`anomaly_score`, for a scorer to read. With `--agents` it tells how many bots are known, and how many browsers
+called bots, among the user agents in a copy of the test fixtures of Matomo's Device Detector (its Python port
+has them, too).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pipeline_assets.kernel.user_agents import look_up
 from pipeline_assets.models.detector import HISTORY_DAYS, score_day, slots_a_day
 from pipeline_assets.settings import Settings
 from pipeline_assets_tests.models import kpi
@@ -85,12 +89,34 @@ def write_nab(folder: Path, out: Path) -> None:
         pl.DataFrame({"anomaly_score": told[place]}).write_csv(path)
 
 
+def measure_agents(folder: Path) -> pl.DataFrame:
+    """How many of the user agents of bots, of browsers and of all other clients are called bots."""
+    found = []
+    for path in folder.rglob("*.yml"):
+        texts = re.findall(r"^\s+user_agent: *(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        found += [("bots" in path.name, text.strip().strip("'\"")) for text in texts]
+    agents = pl.DataFrame(found, schema=["is_listed", "user_agent"], orient="row").unique("user_agent")
+    kind = (
+        pl.when("is_listed")
+        .then(pl.lit("bots"))
+        .when(pl.col("user_agent").str.contains("^(?:Mozilla|Opera)/"))
+        .then(pl.lit("browsers"))
+        .otherwise(pl.lit("others"))
+    )
+    asked = agents.join(look_up(agents["user_agent"]), on="user_agent")
+    return asked.group_by(kind=kind).agg(pl.len(), called_bots=pl.col("is_bot").mean()).sort("kind")
+
+
 def main() -> None:
     """Print the table, and write the benchmark's scores where a copy of it is given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("seeds", type=int, nargs="?", default=3)
     parser.add_argument("--nab", type=Path, nargs=2, metavar=("FOLDER", "OUT"))
+    parser.add_argument("--agents", type=Path, metavar="FOLDER")
     chosen = parser.parse_args()
+    if chosen.agents:
+        print(measure_agents(chosen.agents))
+        return
     if chosen.nab:
         write_nab(*chosen.nab)
         return

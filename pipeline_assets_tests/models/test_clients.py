@@ -71,7 +71,7 @@ def profiles(*clients_requests: list[dict[str, Any]]) -> dict[str, dict[str, Any
         ("GPTBot/1.2", ["/"], "bot", "GPTBot", "ai"),
         ("curl/8.5.0", ["/api"], "tool", "curl", "tool"),
         (None, ["/"], "tool", None, None),
-        ("something of our own", ["/"], "tool", None, None),
+        ("something of our own", ["/"], "tool", "something", None),
         (FIREFOX, [f"/api/{number}" for number in range(20)], "tool", None, None),
     ],
 )

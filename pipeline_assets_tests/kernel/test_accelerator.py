@@ -313,6 +313,35 @@ def test_bronze_is_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert found[0][1:] == found[1][1:]
 
 
+@pytest.mark.parametrize(
+    "tail",
+    [
+        access_line(),
+        b"\n" * 5_000 + access_line() + b"\n#x\n" + access_line(tail="") + b"\n",
+        access_line()[:60],
+        (access_line() + b"\r\n") * 100,
+        b"x" * 9_000 + b"\n" + access_line() + b"\n",
+        b"a\n" * 3_000 + access_line() + b"\n",
+    ],
+)
+def test_what_is_cut_into_lines_is_the_same(tail: bytes) -> None:
+    found = []
+    for to_read in (LARGE, 0):
+        reader = FileReader(
+            io.BytesIO(some_rows() + tail),
+            "x",
+            ANY_TIME,
+            chunk_bytes=80_000,
+            max_line_bytes=8_000,
+            to_read=to_read,
+        )
+        chunks = list(reader)
+        rows = (pl.concat(getattr(chunk, table) for chunk in chunks) for table in ("requests", "rejected"))
+        found.append(([frame.sort("line_number").to_dicts() for frame in rows], reader.facts))
+        assert type(reader._quick) is (ScannedReader if to_read else CombinedReader)
+    assert found[0] == found[1]
+
+
 @pytest.mark.slow
 def test_small_logs_are_read_without_pandas_and_numba(tmp_path: Path) -> None:
     """Both are installed, pandas for Spark, and each takes half a second to import."""

@@ -40,6 +40,9 @@ from pipeline_assets.storage.units import Unit
 _TRIES: Final = 50
 
 Rollups = dict[str, pl.DataFrame]
+# Rollups of states that were made just now, by the parts that hold them: no two have the same, but for empty
+# ones, which are alike.
+Made = dict[tuple[Part, ...], Rollups]
 # Files by the attempt that holds their rows.
 Live = dict[str, set[str]]
 Files = Mapping[str, Collection[str]]
@@ -97,10 +100,13 @@ def view_unit(context: Context, unit: Unit) -> UnitView:
     return UnitView(unit, read_manifest(context.store, "bronze", unit).value, gold)
 
 
-def fold_day(context: Context, day: date, units: Iterable[Unit], *, remerge: bool = False) -> DayState:
+def fold_day(
+    context: Context, day: date, units: Iterable[Unit], *, remerge: bool = False, made: Made | None = None
+) -> DayState:
     """Bring a day's state up to what these units give to it; the state as it is then.
 
-    With `remerge` the day is merged again from the gold of these units and of all that are folded in.
+    With `remerge` the day is merged again from the gold of these units and of all that are folded in. `made`
+    takes the rollups of a state that was made here.
 
     Raises `ClosedDayError` where that needs gold that retention has deleted.
     """
@@ -118,13 +124,15 @@ def fold_day(context: Context, day: date, units: Iterable[Unit], *, remerge: boo
         if stale or outdated:
             names = {*state.units, *wanted}
             views |= {name: view_unit(context, Unit.parse(name)) for name in names - views.keys()}
-            following = _merge_again(context, day, state, views)
+            following, merged = _merge_again(context, day, state, views)
         else:
-            following = _fold_in(context, day, state, [views[name] for name in sorted(new)])
+            following, merged = _fold_in(context, day, state, [views[name] for name in sorted(new)])
         try:
             swap_day(context.store, following, stored.etag)
         except SwapConflictError:
             continue
+        if made is not None:
+            made[following.parts] = merged
         return following
     raise RuntimeError(f"{day}: lost {_TRIES} races for its state")
 
@@ -185,8 +193,13 @@ def held_back_by(day: date, state: DayState, views: Mapping[str, UnitView]) -> s
     return held
 
 
-def load_state(context: Context, state: DayState) -> Rollups:
-    """A day's rollups as stored; empty ones where nothing is folded in."""
+def load_state(context: Context, state: DayState, made: Made | None = None) -> Rollups:
+    """A day's rollups as stored; empty ones where nothing is folded in.
+
+    Those that are in `made` are taken out of it instead of being read.
+    """
+    if made and state.parts in made:
+        return made.pop(state.parts)
     return _load(context, date.fromisoformat(state.day), state.parts)
 
 
@@ -199,19 +212,27 @@ def _load(context: Context, day: date, parts: Iterable[Part]) -> Rollups:
     return frames
 
 
-def _fold_in(context: Context, day: date, state: DayState, views: Iterable[UnitView]) -> DayState:
-    """The state with what these units give to it; nothing else is read."""
+def _fold_in(
+    context: Context, day: date, state: DayState, views: Iterable[UnitView]
+) -> tuple[DayState, Rollups]:
+    """The state with what these units give to it, and its rollups; nothing else is read."""
     fresh = [_of_this_kernel(context, view) for view in views]
     lost = [str(view.unit) for view in fresh if view.lost_on(day)]
     if lost:
         raise ClosedDayError(state, lost)
     merged = _merge(context, day, [(view, view.live_on(day)) for view in fresh], load_state(context, state))
     units = state.units | {str(view.unit): key for view in fresh if (key := view.key_on(day))}
-    return replace(state, units=units, parts=_write_parts(context, day, merged), hits=_hits(merged))
+    parts = _write_parts(context, day, merged)
+    return replace(state, units=units, parts=parts, hits=_hits(merged)), merged
 
 
-def _merge_again(context: Context, day: date, state: DayState, views: Mapping[str, UnitView]) -> DayState:
-    """The state of what these units give: from their gold, and from what the day has kept of closed ones."""
+def _merge_again(
+    context: Context, day: date, state: DayState, views: Mapping[str, UnitView]
+) -> tuple[DayState, Rollups]:
+    """The state of what these units give, and its rollups.
+
+    They come from the units' gold, and from what the day has kept of closed ones.
+    """
     fresh = {name: _of_this_kernel(context, view) for name, view in sorted(views.items())}
     held = held_back_by(day, state, fresh)
     if held:
@@ -222,7 +243,7 @@ def _merge_again(context: Context, day: date, state: DayState, views: Mapping[st
         closed, closed_parts, columns = {}, (), ""
     rest = [(view, _beyond(view.live_on(day), closed.get(name, {}))) for name, view in fresh.items()]
     merged = _merge(context, day, rest, _load(context, day, closed_parts))
-    return DayState(
+    following = DayState(
         day.isoformat(),
         KERNEL_VERSION,
         {name: key for name, view in fresh.items() if (key := view.key_on(day))},
@@ -232,6 +253,7 @@ def _merge_again(context: Context, day: date, state: DayState, views: Mapping[st
         closed_parts,
         columns,
     )
+    return following, merged
 
 
 def _beyond(files: Files, known: Files) -> Live:

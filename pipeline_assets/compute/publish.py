@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from pipeline_assets.compute.context import Context
-from pipeline_assets.compute.days import ClosedDayError, UnitView, fold_day, load_state, view_unit
+from pipeline_assets.compute.days import ClosedDayError, Made, UnitView, fold_day, load_state, view_unit
 from pipeline_assets.compute.scores import score_days
 from pipeline_assets.kernel.projections import PROJECTIONS, State, prepared
 from pipeline_assets.kernel.schemas import KERNEL_VERSION, MODEL, SERVING
@@ -106,8 +106,9 @@ def publish_units(
             touched.setdefault(day, []).append(unit)
     for days in _chunks(sorted(touched)):
         progress(f"publishing {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else ""))
-        shown = _fold_days(context, {day: touched[day] for day in days}, result, progress)
-        result.written.add(project_days(context, shown))
+        made: Made = {}
+        shown = _fold_days(context, {day: touched[day] for day in days}, result, made, progress)
+        result.written.add(project_days(context, shown, made=made))
     reasons = {unit: control.quarantined(store, unit) for unit in markers}
     ledger.record(store, [(views[unit].bronze, reasons[unit]) for unit in markers])
     for unit in result.units:
@@ -120,6 +121,7 @@ def _fold_days(
     context: Context,
     units: Mapping[date, list[Unit]],
     result: Published,
+    made: Made,
     progress: Progress,
     *,
     remerge: bool = False,
@@ -128,7 +130,7 @@ def _fold_days(
     shown = []
     for day, mine in units.items():
         try:
-            result.days[day] = fold_day(context, day, mine, remerge=remerge).hits
+            result.days[day] = fold_day(context, day, mine, remerge=remerge, made=made).hits
         except ClosedDayError as error:
             progress(str(error))
             result.closed[day] = str(error)
@@ -139,10 +141,13 @@ def _fold_days(
     return shown
 
 
-def project_days(context: Context, days: Iterable[date], *, force: bool = False) -> Projected:
+def project_days(
+    context: Context, days: Iterable[date], *, force: bool = False, made: Made | None = None
+) -> Projected:
     """Make the serving and model tables show the states of these days; what was written for it.
 
-    Days that the tables show already are left alone, unless `force` says to write them again.
+    Days that the tables show already are left alone, unless `force` says to write them again. States whose
+    rollups are in `made` are not read.
     """
     wanted = sorted(set(days))
     for attempt in range(_TRIES):
@@ -155,7 +160,7 @@ def project_days(context: Context, days: Iterable[date], *, force: bool = False)
         if not stale:
             return Projected()
         try:
-            merged = _load_states(context, [states[day] for day in stale])
+            merged = _load_states(context, [states[day] for day in stale], made)
             written = _write(handles, stale, _served(merged))
             scored = score_days(context, stale, hourly_values(merged))
             written.add(_write(handles, {*scored.days, *stale}, scored.tables.items(), scored.also))
@@ -182,8 +187,9 @@ def rebuild_days(
     for chunk in _chunks(wanted):
         progress(f"rebuilding {chunk[0]} to {chunk[-1]}")
         units = {day: known.get(day, []) for day in chunk}
-        shown = _fold_days(context, units, result, progress, remerge=True)
-        result.written.add(project_days(context, shown, force=True))
+        made: Made = {}
+        shown = _fold_days(context, units, result, made, progress, remerge=True)
+        result.written.add(project_days(context, shown, force=True, made=made))
     return result
 
 
@@ -223,8 +229,8 @@ def _identity(context: Context, handles: dict[str, DeltaTable]) -> str:
     return " ".join((f"threshold={context.anomaly_threshold}", f"columns={columns}", *ids))
 
 
-def _load_states(context: Context, states: Iterable[DayState]) -> State:
-    loaded = [load_state(context, state) for state in states]
+def _load_states(context: Context, states: Iterable[DayState], made: Made | None) -> State:
+    loaded = [load_state(context, state, made) for state in states]
     return prepared({name: pl.concat([rollups[name] for rollups in loaded]) for name in loaded[0]})
 
 

@@ -41,6 +41,7 @@ _FORMS: Final = {
     "ui_url": "web address",
     "known_windows": "windows, separated by commas",
     "muted": "patterns, separated by commas",
+    "bot_ranges": "ranges by bot, or a file of them",
     "log_formats": "definitions, or a file of them",
     "databricks_wheel": "path of a wheel",
     "databricks_spot_max_price": "-1, or more than 0",

@@ -26,6 +26,7 @@ from pipeline_assets.env_file import read_env_file
 
 if TYPE_CHECKING:
     from pipeline_assets.kernel.definitions import Definition
+    from pipeline_assets.models.bot_ranges import BotRanges
 
 # What Dagster takes for an owner.
 _OWNER: Final = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+|team:[A-Za-z0-9_-]+")
@@ -166,6 +167,14 @@ class Settings(DatabricksSettings):
     anomaly_threshold: float = Field(
         default=5.5, gt=0, description="spreads from the expected traffic that make an anomaly"
     )
+    bot_ranges: str = Field(
+        default="",
+        description=(
+            "addresses of bots, as a JSON object or a file with one:"
+            ' `{"Googlebot": {"prefixes": [{"ipv4Prefix": "192.0.2.0/24"}]}}`, for each what its operator'
+            " publishes; who claims such a name from elsewhere is no such bot"
+        ),
+    )
     known_windows: str = Field(
         default="",
         description=(
@@ -271,6 +280,14 @@ class Settings(DatabricksSettings):
                 )
         return value
 
+    @field_validator("bot_ranges")
+    @classmethod
+    def _bot_ranges(cls, value: str) -> str:
+        text = _text_or_file(value)
+        if text:
+            _read_ranges(text)
+        return text
+
     @field_validator("known_windows")
     @classmethod
     def _windows(cls, value: str) -> str:
@@ -301,15 +318,7 @@ class Settings(DatabricksSettings):
     @classmethod
     def _formats(cls, value: str) -> str:
         """The definitions' text, wherever it stands: what decides a row is the text and not its place."""
-        text = value.strip()
-        if text and not text.startswith("{"):
-            try:
-                text = Path(text).expanduser().read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-                raise ValueError(
-                    f"{value}: can't be read ({reason}); write a JSON object, or the path of a file with one"
-                ) from None
+        text = _text_or_file(value)
         if text:
             _compiled(text)
         return text
@@ -385,12 +394,38 @@ class Settings(DatabricksSettings):
         return _compiled(self.log_formats) if self.log_formats else ()
 
     @cached_property
+    def known_bots(self) -> BotRanges | None:
+        """The addresses of bots; None where none are set."""
+        return _read_ranges(self.bot_ranges) if self.bot_ranges else None
+
+    @cached_property
     def config_digest(self) -> str:
         """Digest of the settings that decide what a landed line becomes; 12 hex digits."""
         parts: tuple[object, ...] = (self.start_date, self.end_date, self.timezone, self.site)
         if self.log_formats:
             parts = (*parts, self.log_formats)
         return hashlib.sha256("\x1f".join(map(str, parts)).encode()).hexdigest()[:12]
+
+
+def _text_or_file(value: str) -> str:
+    """A JSON object, or what stands in the file that is named instead."""
+    text = value.strip()
+    if text and not text.startswith("{"):
+        try:
+            text = Path(text).expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise ValueError(
+                f"{value}: can't be read ({reason}); write a JSON object, or the path of a file with one"
+            ) from None
+    return text
+
+
+def _read_ranges(text: str) -> BotRanges:
+    # Only who has ranges pays for what reads them.
+    from pipeline_assets.models.bot_ranges import read_ranges
+
+    return read_ranges(text)
 
 
 def _compiled(text: str) -> tuple[Definition, ...]:

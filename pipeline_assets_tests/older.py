@@ -67,7 +67,7 @@ def older_version() -> Iterator[None]:
         stack.enter_context(mock.patch.object(publish, "hourly_values", values))
         stack.enter_context(mock.patch.object(publish, "prepared", dict))
         profiles = schemas.MODEL_CLIENT_PROFILES.empty()
-        stack.enter_context(mock.patch.object(publish, "profile_clients", lambda _: profiles))
+        stack.enter_context(mock.patch.object(publish, "profile_clients", lambda *_: profiles))
         for known, then in whole:
             stack.enter_context(mock.patch.dict(known, then, clear=True))
         yield

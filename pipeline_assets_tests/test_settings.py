@@ -131,6 +131,7 @@ OTHER_VALUES: dict[str, Any] = {
     "batch_max_files": 4,
     "batch_max_bytes": 5,
     "anomaly_threshold": 7.0,
+    "bot_ranges": '{"b": {"prefixes": [{"ipv4Prefix": "192.0.2.0/24"}]}}',
     "known_windows": "02:00/03:00",
     "muted": "*.test",
     "reject_rate_limit": 0.5,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from pipeline_assets.kernel.parse import ReadOptions
 from pipeline_assets.kernel.user_agents import data_version
+from pipeline_assets.models.bot_ranges import BotRanges
 from pipeline_assets.settings import Settings
 from pipeline_assets.storage.manifests import digest
 from pipeline_assets.storage.opening import open_store
@@ -24,6 +25,8 @@ class Context:
     options: ReadOptions
     config: str
     anomaly_threshold: float
+    known_bots: BotRanges | None = None
+    known_bots_digest: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> Context:
@@ -38,4 +41,6 @@ class Context:
         )
         # What a user agent is depends on the libraries' data as a time depends on the configured zone.
         config = digest([settings.config_digest, data_version()])
-        return cls(open_store(settings), options, config, settings.anomaly_threshold)
+        ranges = digest([settings.bot_ranges]) if settings.bot_ranges else ""
+        store = open_store(settings)
+        return cls(store, options, config, settings.anomaly_threshold, settings.known_bots, ranges)

@@ -161,7 +161,7 @@ def project_days(
             return Projected()
         try:
             merged = _load_states(context, [states[day] for day in stale], made)
-            written = _write(handles, stale, _served(merged))
+            written = _write(handles, stale, _served(context, merged))
             scored = score_days(context, stale, hourly_values(merged))
             written.add(_write(handles, {*scored.days, *stale}, scored.tables.items(), scored.also))
             written.scored_days |= scored.days
@@ -226,7 +226,8 @@ def _identity(context: Context, handles: dict[str, DeltaTable]) -> str:
         f"{name}.{column.name}: {column.dtype}" for name in sorted(handles) for column in TABLES[name].columns
     )
     ids = (f"{_TABLE}{digest([name, table_id(handles[name])])}" for name in sorted(handles))
-    return " ".join((f"threshold={context.anomaly_threshold}", f"columns={columns}", *ids))
+    known_bots = [f"bots={context.known_bots_digest}"] if context.known_bots else []
+    return " ".join((f"threshold={context.anomaly_threshold}", *known_bots, f"columns={columns}", *ids))
 
 
 def _load_states(context: Context, states: Iterable[DayState], made: Made | None) -> State:
@@ -234,11 +235,11 @@ def _load_states(context: Context, states: Iterable[DayState], made: Made | None
     return prepared({name: pl.concat([rollups[name] for rollups in loaded]) for name in loaded[0]})
 
 
-def _served(merged: State) -> Iterator[tuple[str, pl.DataFrame]]:
+def _served(context: Context, merged: State) -> Iterator[tuple[str, pl.DataFrame]]:
     """The tables that days say by themselves, each by its name."""
     for name, project in PROJECTIONS.items():
         yield name, project(merged)
-    yield "client_profiles", profile_clients(merged)
+    yield "client_profiles", profile_clients(merged, context.known_bots)
 
 
 def _write(

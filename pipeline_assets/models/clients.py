@@ -18,6 +18,7 @@ from pipeline_assets.kernel import sketches
 from pipeline_assets.kernel.codes import spelled
 from pipeline_assets.kernel.schemas import MODEL_CLIENT_PROFILES
 from pipeline_assets.kernel.user_agents import crawler_tags
+from pipeline_assets.models.bot_ranges import BotRanges
 
 # Of a site and day so many clients are kept: scanners first, then those with most requests.
 ROW_LIMIT: Final = 10_000
@@ -45,12 +46,18 @@ _ATTACK_TOOLS: Final = (
 _CLIENT: Final = ("event_date", "site", "remote_host")
 
 
-def profile_clients(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+def profile_clients(state: Mapping[str, pl.DataFrame], known_bots: BotRanges | None = None) -> pl.DataFrame:
     """A row for each client address of a site and day (columns: `schemas.MODEL_CLIENT_PROFILES`), sorted.
 
-    `state` has the merged rollups of some days.
+    `state` has the merged rollups of some days, `known_bots` the addresses of bots.
     """
     behaviour = _behaviour(state)
+    nobody_knows = pl.lit(None, pl.Boolean)
+    behaviour = behaviour.with_columns(
+        verified=known_bots.verified(behaviour["bot"], behaviour["remote_host"])
+        if known_bots
+        else nobody_knows
+    )
     scored = behaviour.with_columns(
         pl.concat_list(pl.when(rule).then(pl.lit(points)).otherwise(pl.lit(0)) for rule, points, _ in _RULES)
         .list.sum()
@@ -64,7 +71,7 @@ def profile_clients(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     kind = (
         pl.when(pl.col("points") >= SCANNER_POINTS)
         .then(pl.lit("scanner"))
-        .when(pl.col("purpose").is_not_null() & (pl.col("purpose") != "tool"))
+        .when(pl.col("purpose").is_not_null() & (pl.col("purpose") != "tool") & ~_IS_PRETENDER)
         .then(pl.lit("bot"))
         .when(pl.col("bot").is_not_null() | pl.col("browser").is_null())
         .then(pl.lit("tool"))
@@ -73,7 +80,11 @@ def profile_clients(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         .otherwise(pl.lit("human"))
     )
     why = pl.concat_list(
-        pl.when(pl.col("bot").is_not_null()).then(pl.lit("its user agent is that of a bot or tool")),
+        pl.when(pl.col("verified")).then(pl.lit("its address is one of the bot's")),
+        pl.when(_IS_PRETENDER).then(pl.lit("it claims to be a bot that has other addresses")),
+        pl.when(pl.col("bot").is_not_null() & ~_IS_PRETENDER).then(
+            pl.lit("its user agent is that of a bot or tool")
+        ),
         pl.when(pl.col("bot").is_null() & pl.col("browser").is_null()).then(
             pl.lit("its user agent is no browser's")
         ),
@@ -164,6 +175,7 @@ def _purpose(tags: tuple[str, ...]) -> str:
     return next((purpose for tag, purpose in _PURPOSES if tag in tags), "other")
 
 
+_IS_PRETENDER: Final = ~pl.col("verified").fill_null(value=True)
 # Requests that were refused or not found, as a share.
 _FAILED: Final = pl.col("failures") / pl.col("hits")
 _LOADS_NOTHING: Final = (pl.col("pages") == pl.col("hits")) & (pl.col("pages") >= 20)

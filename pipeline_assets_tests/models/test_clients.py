@@ -18,6 +18,7 @@ from pipeline_assets.kernel.rollups import ROLLUPS, roll_up_part
 from pipeline_assets.kernel.schemas import BRONZE_REQUESTS, MODEL_CLIENT_PROFILES
 from pipeline_assets.kernel.user_agents import crawler_tags, look_up
 from pipeline_assets.models import clients
+from pipeline_assets.models.bot_ranges import BotRanges
 from pipeline_assets.models.clients import profile_clients
 from pipeline_assets_tests.models.scans import SCANS
 
@@ -52,12 +53,14 @@ def requests(
     ]
 
 
-def profiles(*clients_requests: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def profiles(
+    *clients_requests: list[dict[str, Any]], known_bots: BotRanges | None = None
+) -> dict[str, dict[str, Any]]:
     rows = [row for some in clients_requests for row in some]
     silver = clean_requests(pl.DataFrame(rows, schema=BRONZE_REQUESTS.schema).lazy()).collect()
     parts = roll_up_part("requests", silver.lazy())
     state = prepared({name: ROLLUPS[name].merge_day([frame]) for name, frame in parts.items()})
-    found = profile_clients(state)
+    found = profile_clients(state, known_bots)
     assert found.schema == MODEL_CLIENT_PROFILES.schema
     return {row["remote_host"]: row for row in found.iter_rows(named=True)}
 

@@ -116,6 +116,12 @@ MODEL_CLIENT_PROFILES: Final = Table(
             "what the bot is for, by the tags of crawler-user-agents: search, ai, monitoring, feed, preview,"
             " seo, advertising, archive, academic, scanner, tool, other; null where the list has no such bot",
         ),
+        Column(
+            "verified",
+            pl.Boolean(),
+            "whether the address is one of the bot's (PIPELINE_BOT_RANGES); null where nobody has said which"
+            " are",
+        ),
         Column("points", pl.Int64(), "what speaks for a scanner, in points: from 5 on it is one", False),
         Column("reasons", pl.List(STRING), "what it was judged by", False),
         USER_AGENT,

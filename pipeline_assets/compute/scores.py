@@ -60,13 +60,22 @@ def score_days(context: Context, changed: Collection[date], fresh: pl.DataFrame)
     sites = sites_by_the_minute(values, present)
     unusual = score_minutes(*_minutes(store, sites), values, sites, threshold)
     found = _explained(store, find_incidents(scores, unusual, threshold), scores)
-    incidents, following = _linked(store, found, present)
+    incidents, following = _linked(store, found, present, candidates)
     return Scored(present, {"traffic_scores": scores, "incidents": incidents}, {"incidents": following})
 
 
-def _linked(store: Store, found: pl.DataFrame, days: set[date]) -> tuple[pl.DataFrame, set[date]]:
-    """The incidents of these days, linked over midnight; and the days after them that this changes."""
-    before, after = ({day + timedelta(days=step) for day in days} - days for step in (-1, 1))
+def _linked(
+    store: Store, found: pl.DataFrame, days: set[date], candidates: set[date]
+) -> tuple[pl.DataFrame, set[date]]:
+    """The incidents of these days, linked over midnight; and the days after them that this changes.
+
+    Candidates that were not scored have no data. Of other days is read only what may matter.
+    """
+    at_midnight = found.filter(pl.col("started_at").dt.hour() == 0)["event_date"].unique()
+    before = {day - timedelta(days=1) for day in at_midnight} - days
+    after = {day + timedelta(days=1) for day in days} - candidates
+    if not before | after:
+        return linked(found), set()
     near = read_table(store, "incidents").filter(pl.col("event_date").is_in(sorted(before | after)))
     stored = near.select(found.columns).collect()
     rows = linked(pl.concat([found, stored]))

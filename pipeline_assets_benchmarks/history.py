@@ -55,7 +55,7 @@ _LINES: Final = 200
 _DAYS_A_FILE: Final = 366
 _RECENT_DAYS: Final = 10
 # About as many as maintenance puts into one file.
-_LEDGER_ROWS_A_FILE: Final = 2500
+_LEDGER_ROWS_A_FILE: Final = 1250
 
 
 @dataclass(frozen=True)

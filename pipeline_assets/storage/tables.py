@@ -27,7 +27,7 @@ TABLES: Final[dict[str, Table]] = {**SERVING, **MODEL, **RECORDS}
 # Every commit adds a file; past this many the appended records are compacted by whoever comes by. Files that
 # have reached the size are left alone, so that compacting costs the same however long the history is.
 _COMPACT_FILES: Final = 64
-RECORDS_FILE_BYTES: Final = 64 << 10
+RECORDS_FILE_BYTES: Final = 32 << 10
 # Opening a table reads the last checkpoint and every commit after it, so these bound what it costs. Bounds of
 # values are kept only of the column by which files are chosen: with all columns', the log of a table would be
 # three times as large.

@@ -27,6 +27,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 BOT = re.compile(
     r"(?i)bot|crawl|spider|slurp|curl|wget|python|go-http-client|libwww|scan|http-?client|java/|okhttp"
     r"|headless|monitor|feed|fetch|archiv|preview|facebookexternalhit|gptbot"
+    # A single word that is no browser, such as is left of a name where a line was cut.
+    r"|^(?!firefox$)[a-z]{4,}$"
 )
 QUOTED = r'"((?:[^"\\]|\\.)*)"'
 LINE = re.compile(

@@ -7,9 +7,7 @@ not: what the settings are used for. No other module reads one of these variable
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from collections.abc import Mapping
 from datetime import date, datetime, time
 from functools import cached_property
 from pathlib import Path
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
 _OWNER: Final = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+|team:[A-Za-z0-9_-]+")
 # A URL of a list ends at white space, or at a comma that another URL follows: a comma inside one is its own.
 _BETWEEN_URLS: Final = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)|\s+")
-# A service principal, as Azure's own libraries look for it.
-IDENTITY_VARIABLES: Final = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_CLIENT_SECRET")
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
 
 
@@ -456,51 +452,17 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        raise SettingsError(_problems(error)) from None
+        raise SettingsError(problems_of(error)) from None
 
 
-def _problems(error: ValidationError) -> str:
+def problems_of(error: ValidationError) -> str:
+    """A line for each variable that is wrong."""
     lines = []
     for problem in error.errors():
         name = "_".join(str(part) for part in problem["loc"])
         prefix = f"{variable_of(name)}: " if name else ""
         lines.append(prefix + problem["msg"].removeprefix("Value error, "))
     return "\n".join(lines)
-
-
-def public_variables(settings: Settings) -> dict[str, str]:
-    """The variables that make these settings elsewhere, but for those that hold a secret."""
-    given = {"storage": settings.storage if settings.azure else str(settings.root)}
-    for name, setting in Settings.model_fields.items():
-        value = getattr(settings, name)
-        is_secret = isinstance(value, SecretStr)
-        if name not in given and not is_secret and value is not None and value != setting.default:
-            given[name] = str(value)
-    return {variable_of(name): value for name, value in given.items()}
-
-
-def storage_secrets(settings: Settings) -> dict[str, str]:
-    """The variables that hold what opens the storage, for a process that lacks them. Never print them."""
-    if settings.azure is None:
-        return {}
-    if settings.azure.kind == "identity":
-        return {name: os.environ[name] for name in IDENTITY_VARIABLES if name in os.environ}
-    names = ("azure_connection_string", "azure_key", "azure_sas_token")
-    given = {name: getattr(settings, name) for name in names}
-    return {variable_of(name): secret.get_secret_value() for name, secret in given.items() if secret}
-
-
-def settings_from(variables: Mapping[str, str]) -> Settings:
-    """Settings of which these variables are given, and the others, secrets among them, are the environment's.
-
-    Raises `SettingsError` where one is wrong.
-    """
-    names = {variable_of(name): name for name in Settings.model_fields}
-    given = {names[name]: value for name, value in variables.items() if name in names}
-    try:
-        return Settings(**given)  # type: ignore[arg-type] # texts, as the environment has them
-    except ValidationError as error:
-        raise SettingsError(_problems(error)) from None
 
 
 def variable_of(name: str) -> str:

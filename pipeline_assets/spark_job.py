@@ -32,7 +32,8 @@ from dagster_pipes import (
 
 from pipeline_assets.compute.job_spec import JobFailure, JobSpec, UnitAnswer
 from pipeline_assets.escaping import plain
-from pipeline_assets.settings import Settings, load_settings, settings_from
+from pipeline_assets.settings import Settings, load_settings
+from pipeline_assets.settings_elsewhere import settings_from
 from pipeline_assets.versions import code_version
 
 Run = Callable[[JobSpec, Callable[[str], None]], Iterator[UnitAnswer]]

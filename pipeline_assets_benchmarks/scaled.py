@@ -129,7 +129,7 @@ def spark(megabytes: int, folder: Path) -> dict[str, Any]:
     from pipeline_assets.compute.job_spec import JobSpec
     from pipeline_assets.compute.spark.run import run_job
     from pipeline_assets.compute.spark.session import open_session
-    from pipeline_assets.settings import public_variables
+    from pipeline_assets.settings_elsewhere import public_variables
 
     it = landed(make_corpus(folder.parent, megabytes).plain, folder)
     session = open_session("benchmark", master="local[*]", conf={"spark.ui.enabled": "false"})

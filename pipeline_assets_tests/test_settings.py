@@ -13,15 +13,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from pipeline_assets.settings import (
-    Settings,
-    SettingsError,
-    load_settings,
-    public_variables,
-    settings_from,
-    storage_secrets,
-    variable_of,
-)
+from pipeline_assets.settings import Settings, SettingsError, load_settings, variable_of
+from pipeline_assets.settings_elsewhere import public_variables, settings_from, storage_secrets
 
 
 @pytest.fixture(autouse=True)

@@ -65,6 +65,12 @@ def _roll_up(context: Context, unit: Unit, silver: Attempt, writer: PartWriter) 
     prove_rows(context, unit, silver, writer.parts)
 
 
+def complete_rollups(context: Context, unit: Unit, silver: Attempt, writer: PartWriter) -> None:
+    """Add to the rollups of an attempt's rows, which are written, its lines that became no row; prove all."""
+    roll_up_parts(context, unit, (), writer.write, silver.files)
+    prove_rows(context, unit, silver, writer.parts)
+
+
 def _gather(gathered: dict[str, list[pl.DataFrame]], rolled: Mapping[str, pl.DataFrame]) -> None:
     """Add rollups that say something to those of their name."""
     for name, frame in rolled.items():

@@ -26,7 +26,8 @@ from pipeline_assets.compute.databricks.task import shared_settings, submit_argu
 from pipeline_assets.compute.databricks.verdict import judge
 from pipeline_assets.compute.databricks.workspace import is_passing
 from pipeline_assets.compute.job_spec import JobFailure
-from pipeline_assets.settings import Settings, settings_from
+from pipeline_assets.settings import Settings
+from pipeline_assets.settings_elsewhere import settings_from
 from pipeline_assets.spark_job import is_lost
 
 WHEEL = "/Volumes/main/pipeline/wheels/pipeline_assets-0.1.0-py3-none-any.whl"

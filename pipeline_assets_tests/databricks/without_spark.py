@@ -17,7 +17,7 @@ from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.gold import refresh_gold
 from pipeline_assets.compute.job_spec import JobSpec, UnitAnswer
 from pipeline_assets.compute.silver import refresh_silver
-from pipeline_assets.settings import settings_from
+from pipeline_assets.settings_elsewhere import settings_from
 from pipeline_assets.spark_job import main
 from pipeline_assets.storage.manifests import Layer, read_manifest
 from pipeline_assets.storage.quarantine import QuarantinedError, UnreadableFileError, quarantining

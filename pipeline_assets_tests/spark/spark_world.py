@@ -13,7 +13,7 @@ from unittest import mock
 from pipeline_assets.compute.job_spec import JobSpec, UnitAnswer
 from pipeline_assets.compute.publish import publish_units
 from pipeline_assets.compute.spark.run import run_job
-from pipeline_assets.settings import public_variables
+from pipeline_assets.settings_elsewhere import public_variables
 from pipeline_assets.storage import control
 from pipeline_assets.storage.manifests import Layer
 from pipeline_assets.storage.units import Unit

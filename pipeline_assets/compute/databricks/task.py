@@ -14,7 +14,8 @@ from databricks.sdk.service import compute, jobs
 
 from pipeline_assets.azure_access import ENDPOINT
 from pipeline_assets.databricks_settings import scope_and_key
-from pipeline_assets.settings import Settings, public_variables
+from pipeline_assets.settings import Settings
+from pipeline_assets.settings_elsewhere import public_variables
 from pipeline_assets.versions import DISTRIBUTION
 
 ENTRY_POINT: Final = "pipeline-assets-spark"

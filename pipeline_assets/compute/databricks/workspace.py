@@ -65,6 +65,7 @@ class WatchedJobs(JobsExt):
         try:
             run = self._patiently(lambda: look(run_id, **more))
         except Exception as error:
+            # Whatever it was, nobody looks at the job any more, so it must not go on.
             self.end()
             raise LostContactError(f"the workspace does not answer for job run {run_id}: {error}") from error
         if self.cancelled and not has_ended(run):

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 from pipeline_assets.compute.bronze import changed_files, landed_files, refresh_bronze
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.derive import Attempt, Derivation, attempts_to_make, refresh_layer
-from pipeline_assets.compute.gold import GOLD_OF_SILVER, prove_rows, roll_up_parts
+from pipeline_assets.compute.gold import GOLD_OF_SILVER, complete_rollups
 from pipeline_assets.compute.job_spec import Fate, JobSpec, UnitAnswer
 from pipeline_assets.compute.silver import SILVER_OF_BRONZE
 from pipeline_assets.compute.spark.waves import STRETCH_BYTES, Waves
-from pipeline_assets.settings import public_variables, settings_from, storage_secrets
+from pipeline_assets.settings_elsewhere import public_variables, settings_from, storage_secrets
 from pipeline_assets.storage.manifests import FileRecord, Part, read_manifest
 from pipeline_assets.storage.parts import PartWriter
 from pipeline_assets.storage.quarantine import QuarantinedError
@@ -94,9 +94,9 @@ class _Job:
         layers = self._spec.layers
         if "bronze" in layers:
             yield _Step(self._read_ahead, self._commit_bronze)
-        for derivation, write in ((SILVER_OF_BRONZE, self._write_silver), (GOLD_OF_SILVER, self._write_gold)):
+        for derivation in (SILVER_OF_BRONZE, GOLD_OF_SILVER):
             if derivation.layer in layers:
-                ready = replace(derivation, write=write)
+                ready = self._handing_over(derivation)
                 yield _Step(partial(self._derive_ahead, ready), partial(self._commit_derived, ready))
 
     def _read_ahead(self, units: Sequence[Unit]) -> None:
@@ -139,20 +139,16 @@ class _Job:
     def _commit_derived(self, derivation: Derivation, unit: Unit) -> bool:
         return refresh_layer(self._context, unit, derivation, reuse=self._spec.reuse) is not None
 
-    def _write_silver(self, context: Context, unit: Unit, bronze: Attempt, writer: PartWriter) -> None:
-        """Silver's parts of an attempt, as tasks have made them."""
-        made = self._waves.made(unit, writer.attempt, "silver")
-        if made is None:  # it was committed by another process since
-            SILVER_OF_BRONZE.write(context, unit, bronze, writer)
-        else:
-            writer.parts.extend(made)
+    def _handing_over(self, derivation: Derivation) -> Derivation:
+        """The derivation, but that what tasks have made of an attempt is taken as it is."""
 
-    def _write_gold(self, context: Context, unit: Unit, silver: Attempt, writer: PartWriter) -> None:
-        """Gold's parts of an attempt, as tasks have made them, and the lines that became no row."""
-        made = self._waves.made(unit, writer.attempt, "gold")
-        if made is None:  # it was committed by another process since
-            GOLD_OF_SILVER.write(context, unit, silver, writer)
-        else:
+        def write(context: Context, unit: Unit, source: Attempt, writer: PartWriter) -> None:
+            made = self._waves.made(unit, writer.attempt, derivation.layer)
+            if made is None:  # it was committed by another process since
+                derivation.write(context, unit, source, writer)
+                return
             writer.parts.extend(made)
-            roll_up_parts(context, unit, (), writer.write, silver.files)
-            prove_rows(context, unit, silver, writer.parts)
+            if derivation.layer == "gold":
+                complete_rollups(context, unit, source, writer)
+
+        return replace(derivation, write=write)

@@ -30,7 +30,7 @@ from pipeline_assets.compute.spark.frames import Row
 from pipeline_assets.kernel.parse import Start
 from pipeline_assets.kernel.rollups import ROLLUPS
 from pipeline_assets.kernel.stretches import FileScan, read_beginning, scan_file
-from pipeline_assets.settings import IDENTITY_VARIABLES, settings_from
+from pipeline_assets.settings_elsewhere import IDENTITY_VARIABLES, settings_from
 from pipeline_assets.storage.manifests import Layer, Part
 from pipeline_assets.storage.parts import PartWriter
 from pipeline_assets.storage.quarantine import BadDataError

@@ -46,6 +46,9 @@ METHODS: Final = (
     *("REBIND", "REPORT", "SEARCH", "TRACE", "UNBIND", "UNCHECKOUT", "UNLINK", "UNLOCK", "UPDATE"),
     *("UPDATEREDIRECTREF", "VERSION-CONTROL"),
 )
+# What pages and the programs in them ask by; a browser asks by no other.
+READING: Final = ("GET", "HEAD", "OPTIONS")
+WRITING: Final = ("POST", "PUT", "PATCH", "DELETE")
 MALFORMED: Final = "malformed_request"
 
 Merge = Callable[[pl.LazyFrame, list[str]], pl.LazyFrame]
@@ -217,10 +220,18 @@ def _visitors(requests: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _clients(requests: pl.LazyFrame) -> pl.LazyFrame:
+    method = pl.col("method")
     return (
         requests.group_by(_CLIENTS_KEYS)
         .agg(
             pl.len().cast(pl.Int64).alias("hits"),
+            method.is_in(WRITING).sum().cast(pl.Int64).alias("writes"),
+            (~method.is_in((*WRITING, *READING)))
+            .fill_null(value=True)
+            .sum()
+            .cast(pl.Int64)
+            .alias("odd_methods"),
+            (pl.col("referrer_kind") != "direct").sum().cast(pl.Int64).alias("referred"),
             pl.col("path_hash").alias("paths"),
             # Few requests are probes, and of most clients none is.
             pl.col("probe_hash").drop_nulls().alias("probes"),
@@ -362,7 +373,7 @@ _TRAFFIC_KEYS: Final = tuple(GOLD_TRAFFIC.column_names[:-2])
 _VISITORS_KEYS: Final = (
     "source_file", "event_date", "hour", "site", "status_class", "is_bot", "remote_host", "user_agent",
 )  # fmt: skip
-_CLIENTS_KEYS: Final = tuple(GOLD_CLIENTS.column_names[:-3])
+_CLIENTS_KEYS: Final = ("source_file", "event_date", "hour", "site", "remote_host")
 _AGENT: Final = ("bot", "browser", "browser_version", "os", "device")
 _COUNTS_KEYS: Final = ("source_file", "event_date", "site", "aspect", *_NO_KEYS)
 _adding_up_counts: Final = _adding_up(("hits", "bytes", "failures"), ("first_seen",), ("last_seen",))
@@ -393,7 +404,7 @@ ROLLUPS: Final = {
             GOLD_CLIENTS,
             {"requests": _clients},
             _CLIENTS_KEYS,
-            _adding_up(("hits",), sets=("paths", "probes")),
+            _adding_up(("hits", "writes", "odd_methods", "referred"), sets=("paths", "probes")),
         ),
         Rollup(
             GOLD_COUNTS,

@@ -44,6 +44,7 @@ _ATTACK_TOOLS: Final = (
     r"|openvas|l9explore|l9tcpid|libredtail|jndi:|\(\) *\{"
 )
 _CLIENT: Final = ("event_date", "site", "remote_host")
+_MANNERS: Final = ("writes", "odd_methods", "referred")
 
 
 def profile_clients(state: Mapping[str, pl.DataFrame], known_bots: BotRanges | None = None) -> pl.DataFrame:
@@ -67,7 +68,6 @@ def profile_clients(state: Mapping[str, pl.DataFrame], known_bots: BotRanges | N
         .list.drop_nulls()
         .alias("reasons"),
     )
-    claims_browser = pl.col("bot").is_null() & pl.col("browser").is_not_null()
     kind = (
         pl.when(pl.col("points") >= SCANNER_POINTS)
         .then(pl.lit("scanner"))
@@ -75,7 +75,7 @@ def profile_clients(state: Mapping[str, pl.DataFrame], known_bots: BotRanges | N
         .then(pl.lit("bot"))
         .when(pl.col("bot").is_not_null() | pl.col("browser").is_null())
         .then(pl.lit("tool"))
-        .when(claims_browser & _LOADS_NOTHING)
+        .when(_CLAIMS_BROWSER & (_LOADS_NOTHING | _FOLLOWS_NOTHING))
         .then(pl.lit("tool"))
         .otherwise(pl.lit("human"))
     )
@@ -88,8 +88,9 @@ def profile_clients(state: Mapping[str, pl.DataFrame], known_bots: BotRanges | N
         pl.when(pl.col("bot").is_null() & pl.col("browser").is_null()).then(
             pl.lit("its user agent is no browser's")
         ),
-        pl.when(claims_browser).then(pl.lit("its user agent is a browser's")),
-        pl.when(claims_browser & _LOADS_NOTHING).then(pl.lit("it loads no file of any page")),
+        pl.when(_CLAIMS_BROWSER).then(pl.lit("its user agent is a browser's")),
+        pl.when(_CLAIMS_BROWSER & _LOADS_NOTHING).then(pl.lit("it loads no file of any page")),
+        pl.when(_CLAIMS_BROWSER & _FOLLOWS_NOTHING).then(pl.lit("it never says which page it comes from")),
         pl.col("reasons"),
     ).list.drop_nulls()
     placed = (
@@ -158,16 +159,17 @@ def _behaviour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
             .alias("is_attack_tool"),
         )
         .join(visits, on=_CLIENT, how="left")
-        .join(_paths(state), on=_CLIENT, how="left")
+        .join(_manners(state), on=_CLIENT, how="left")
         .join(purposes, on="bot", how="left")
-        .with_columns(pl.col("pages", "visits", "seconds", "probes", "paths").fill_null(0))
+        .with_columns(pl.col("pages", "visits", "seconds", "probes", "paths", *_MANNERS).fill_null(0))
     )
 
 
-def _paths(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """How many different paths each address of a day asked for, and how many of them scanners ask for."""
+def _manners(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """How each address of a day asked, and how many different paths, and of those that scanners ask for."""
     names = ("paths", "probes")
-    sets = sketches.united(state["clients"].lazy().group_by(_CLIENT), names)
+    sums = [pl.col(name).sum() for name in _MANNERS]
+    sets = sketches.united(state["clients"].lazy().group_by(_CLIENT), names, sums)
     return spelled(sets.with_columns(sketches.distinct(pl.col(name)).alias(name) for name in names)).collect()
 
 
@@ -179,6 +181,12 @@ _IS_PRETENDER: Final = ~pl.col("verified").fill_null(value=True)
 # Requests that were refused or not found, as a share.
 _FAILED: Final = pl.col("failures") / pl.col("hits")
 _LOADS_NOTHING: Final = (pl.col("pages") == pl.col("hits")) & (pl.col("pages") >= 20)
+_CLAIMS_BROWSER: Final = pl.col("bot").is_null() & pl.col("browser").is_not_null()
+# Browsers name the page with every file that they load for it, so who loads files and names none is kept from
+# it, or the log is.
+_FOLLOWS_NOTHING: Final = (
+    (pl.col("referred") == 0) & (pl.col("pages") >= 10) & (pl.col("pages") >= 0.8 * pl.col("hits"))
+)
 # Each rule with its points and what it says.
 _RULES: Final = (
     (pl.col("is_attack_tool"), 5, "its user agent names a tool of attackers"),
@@ -207,6 +215,19 @@ _RULES: Final = (
         "it asked for a hundred different paths, and for hardly any twice",
     ),
     ((pl.col("hits") >= 10) & (pl.col("pages") == pl.col("hits")), 1, "it loaded no file of any page"),
+    (
+        (pl.col("odd_methods") >= 3) & (_FAILED >= 0.5),
+        2,
+        "it used methods that pages don't use, and half of its requests failed",
+    ),
+    (
+        _CLAIMS_BROWSER
+        & (pl.col("writes") >= 10)
+        & (pl.col("pages") == pl.col("hits"))
+        & (pl.col("referred") == 0),
+        1,
+        "it sent data ten times or more, and from no page",
+    ),
     (pl.col("user_agents") >= 10, 2, "it used ten user agents or more"),
     (pl.col("user_agent").is_null(), 1, "it sent no user agent"),
 )

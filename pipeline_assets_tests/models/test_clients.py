@@ -28,7 +28,13 @@ PAGE_AND_FILES = ["/", "/style.css", "/logo.png", "/about", "/app.js"]
 
 
 def requests(
-    client: str, paths: list[str], agent: str | None = FIREFOX, status: int = 200, every_s: float = 5
+    client: str,
+    paths: list[str],
+    agent: str | None = FIREFOX,
+    status: int = 200,
+    every_s: float = 5,
+    method: str | None = "GET",
+    referer: str | None = None,
 ) -> list[dict[str, Any]]:
     start = datetime(2024, 1, 15, 10, tzinfo=UTC)
     return [
@@ -36,12 +42,13 @@ def requests(
             "remote_host": client,
             "timestamp": start + timedelta(seconds=number * every_s),
             "utc_offset_minutes": 0,
-            "request": f"GET {path} HTTP/1.1",
-            "method": "GET",
+            "request": f"{method} {path} HTTP/1.1",
+            "method": method,
             "target": path,
             "protocol": "HTTP/1.1",
             "status": status,
             "bytes": 100,
+            "referer": referer,
             "user_agent": agent,
             "site": "a",
             "format": "combined",
@@ -76,6 +83,8 @@ def profiles(
         (None, ["/"], "tool", None, None),
         ("something of our own", ["/"], "tool", "something", None),
         (FIREFOX, [f"/api/{number}" for number in range(20)], "tool", None, None),
+        (FIREFOX, [*(f"/{number}" for number in range(10)), "/robots.txt", "/a.css"], "tool", None, None),
+        (FIREFOX, PAGE_AND_FILES * 5, "human", None, None),
     ],
 )
 def test_what_a_client_is_by_its_user_agent_and_what_it_asks_for(
@@ -126,6 +135,42 @@ def test_who_writes_a_weblog_is_no_scanner_on_it() -> None:
     page = ["/", "/wp-content/plugins/forms/style.css", "/wp-content/plugins/maps/map.js"]
     row = profiles(requests("1", [*at_work, *page]))["1"]
     assert (row["kind"], row["probes"], row["points"]) == ("human", 0, 0)
+
+
+def test_a_browser_that_never_says_where_it_comes_from_is_none_unless_it_loads_files() -> None:
+    pages = [f"/{number}" for number in range(10)]
+    first = requests("1", pages[:1])
+    reader = profiles(first, requests("1", pages[1:], referer="https://a/"))["1"]
+    assert (reader["kind"], reader["referred"]) == ("human", 9)
+    empty = profiles(requests("1", pages, referer=""))["1"]
+    assert (empty["kind"], empty["referred"]) == ("tool", 0)
+    assert "it never says which page it comes from" in empty["reasons"]
+    # Where the log has no referrers, or something on the way takes them out, files are loaded all the same.
+    assert profiles(requests("1", [*pages, *["/style.css", "/logo.png", "/app.js"]]))["1"]["kind"] == "human"
+
+
+@pytest.mark.parametrize("method", ["CONNECT", "PROPFIND", "get", "SSTP_DUPLEX_POST", None])
+def test_methods_that_no_page_uses_speak_for_a_scanner_where_they_fail(method: str | None) -> None:
+    tried = [f"/{number}" for number in range(4)]
+    refused = profiles(requests("1", tried, None, status=405, method=method))["1"]
+    assert (refused["kind"], refused["odd_methods"], refused["writes"]) == ("scanner", 4, 0)
+    # Who keeps files on a server that is for that is none, nor who has a page that can't be saved.
+    served = profiles(requests("1", tried * 5, "davfs2/1.6", status=207, method=method))["1"]
+    assert (served["kind"], served["points"]) == ("tool", 1)
+    saved = profiles(requests("1", PAGE_AND_FILES), requests("1", tried, status=405, method="PUT"))["1"]
+    assert (saved["kind"], saved["points"], saved["writes"], saved["odd_methods"]) == ("human", 0, 4, 0)
+
+
+def test_who_sends_data_from_no_page_is_told_so() -> None:
+    sent = ["/wp-login.php"] * 12
+    row = profiles(requests("1", sent, method="POST"))["1"]
+    assert (row["kind"], row["points"], row["writes"]) == ("tool", 2, 12)
+    assert "it sent data ten times or more, and from no page" in row["reasons"]
+    for other in (
+        requests("1", sent, method="POST", referer="https://a/wp-login.php"),
+        requests("1", sent, "GitHub-Hookshot/1", method="POST"),
+    ):
+        assert profiles(other)["1"]["points"] == 1
 
 
 def test_a_fast_crawler_that_says_who_it_is_is_no_scanner() -> None:

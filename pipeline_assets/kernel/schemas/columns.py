@@ -110,3 +110,14 @@ USER_AGENT = Column("user_agent", STRING, "User-Agent header, its first 512 char
 STARTED_AT = Column("started_at", TIMESTAMP, "time of the visit's first request", False)
 ENDED_AT = Column("ended_at", TIMESTAMP, "time of the visit's last request", False)
 PAGES = Column("pages", pl.Int64(), "requests of pages, not of static files", False)
+# How a client asks: by method, and whether it says where it comes from.
+MANNERS = (
+    Column("writes", pl.Int64(), "requests by POST, PUT, PATCH or DELETE", False),
+    Column(
+        "odd_methods",
+        pl.Int64(),
+        "requests by none of the methods that pages use, which are those, GET, HEAD and OPTIONS",
+        False,
+    ),
+    Column("referred", pl.Int64(), "requests that named a page they came from (Referer)", False),
+)

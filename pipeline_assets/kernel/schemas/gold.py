@@ -20,6 +20,7 @@ from pipeline_assets.kernel.schemas.columns import (
     HOUR,
     IS_BOT,
     LINEAGE,
+    MANNERS,
     METHOD,
     MINUTE,
     PAGES,
@@ -121,8 +122,8 @@ GOLD_COUNTS: Final = Table(
 GOLD_CLIENTS: Final = Table(
     "clients",
     "gold",
-    "Mergeable counts of each client address by hour and site: its requests, and its different paths as a set"
-    " of hashes of bounded size.",
+    "Mergeable counts of each client address by hour and site: its requests, how it asked, and its different"
+    " paths as a set of hashes of bounded size.",
     (
         _SOURCE_FILE,
         EVENT_DATE,
@@ -130,6 +131,7 @@ GOLD_CLIENTS: Final = Table(
         SITE,
         REMOTE_HOST,
         HITS,
+        *MANNERS,
         Column(
             "paths",
             sketches.SET,

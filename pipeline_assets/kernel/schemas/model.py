@@ -15,6 +15,7 @@ from pipeline_assets.kernel.schemas.columns import (
     EVENT_DATE,
     HITS,
     HOUR,
+    MANNERS,
     PAGES,
     REMOTE_HOST,
     SITE,
@@ -144,6 +145,7 @@ MODEL_CLIENT_PROFILES: Final = Table(
             " answered with 4xx",
             False,
         ),
+        *MANNERS,
         Column("asked_robots", pl.Boolean(), "a visit began with /robots.txt"),
     ),
 )

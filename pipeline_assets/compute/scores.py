@@ -15,7 +15,7 @@ import polars as pl
 from pipeline_assets.compute.context import Context
 from pipeline_assets.kernel.schemas import SERVING_TRAFFIC_MINUTELY, SERVING_VISITS_DAILY
 from pipeline_assets.models.incidents import COMPARED_DAYS, explain, find_incidents, linked
-from pipeline_assets.models.series import (
+from pipeline_assets.models.scoring import (
     BASELINE_DAYS,
     days_to_score,
     score_hours,

@@ -1,7 +1,7 @@
 """Anomalies to incidents: one row for one thing that went wrong, with what carries the difference.
 
 What belongs here: which unusual hours and minutes are one incident, how severe it is, and what changed
-inside, as a pure function of tables of its day and of the days before it. What does not: scores (`series`),
+inside, as a pure function of tables of its day and of the days before it. What does not: scores (`scoring`),
 and who is told.
 """
 

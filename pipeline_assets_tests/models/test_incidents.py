@@ -18,7 +18,7 @@ from pipeline_assets.kernel.schemas import (
     SERVING,
 )
 from pipeline_assets.models.incidents import explain, find_incidents, linked, severity_of, whole
-from pipeline_assets.models.series import score_minutes
+from pipeline_assets.models.scoring import score_minutes
 
 DAY = date(2024, 3, 1)
 THRESHOLD = 5.0

@@ -23,16 +23,14 @@ from pipeline_assets.kernel.schemas import (
     MODEL_TRAFFIC_SCORES,
     SERVING,
 )
-from pipeline_assets.models.series import (
+from pipeline_assets.models.scoring import (
     BASELINE_DAYS,
-    BY_HOUR,
     days_to_score,
-    hourly_values,
-    missing_hours,
     score_hours,
     score_minutes,
     sites_by_the_minute,
 )
+from pipeline_assets.models.series import BY_HOUR, hourly_values, missing_hours
 
 DAY = date(2024, 3, 1)
 THRESHOLD = 5.5

@@ -16,7 +16,7 @@ from unittest import mock
 
 import polars as pl
 
-from pipeline_assets.compute import publish
+from pipeline_assets.compute import projecting
 from pipeline_assets.kernel import projections, rollups, schemas
 from pipeline_assets.models import series
 from pipeline_assets.storage import tables
@@ -45,10 +45,12 @@ def older_version() -> Iterator[None]:
 
     def hourly(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         visitors = schemas.GOLD_VISITORS.empty().drop("source_file")
-        rows = projections.traffic_hourly({**state, "visitors": visitors})
-        return rows.select(traffic.column_names)
+        return projections.traffic_hourly({**state, "visitors": visitors})
 
-    def values(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    hourly.__name__ = "traffic_hourly"
+    keys = projections.PROJECTIONS["traffic_hourly"].keys
+
+    def values(state: Mapping[str, pl.DataFrame], people: object) -> pl.DataFrame:
         empty = {
             table.name: table.empty().drop("source_file")
             for table in (schemas.GOLD_VISITORS, schemas.GOLD_CLIENTS, schemas.GOLD_COUNTS)
@@ -59,15 +61,15 @@ def older_version() -> Iterator[None]:
         (schemas.SERVING, serving),
         (schemas.GOLD, {"traffic": schemas.GOLD_TRAFFIC}),
         (rollups.ROLLUPS, {"traffic": rollups.ROLLUPS["traffic"]}),
-        (projections.PROJECTIONS, {"traffic_hourly": hourly}),
+        (projections.PROJECTIONS, {"traffic_hourly": projections.Projection(hourly, keys)}),
         (tables.TABLES, {**serving, **schemas.MODEL, **records}),
     ]
     with contextlib.ExitStack() as stack:
         stack.enter_context(kernel(OLDER_KERNEL))
-        stack.enter_context(mock.patch.object(publish, "hourly_values", values))
-        stack.enter_context(mock.patch.object(publish, "prepared", dict))
+        stack.enter_context(mock.patch.object(projecting, "hourly_values", values))
+        stack.enter_context(mock.patch.object(projecting, "prepared", dict))
         profiles = schemas.MODEL_CLIENT_PROFILES.empty()
-        stack.enter_context(mock.patch.object(publish, "profile_clients", lambda *_: profiles))
+        stack.enter_context(mock.patch.object(projecting, "profile_clients", lambda *_: profiles))
         for known, then in whole:
             stack.enter_context(mock.patch.dict(known, then, clear=True))
         yield

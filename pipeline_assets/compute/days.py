@@ -7,15 +7,17 @@ read; only when one that was folded in has changed is the day merged again from 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import chain
 from typing import Final
 
 import polars as pl
 
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.gold import refresh_gold
+from pipeline_assets.compute.sharding import ROWS_TOGETHER, in_shards
 from pipeline_assets.compute.silver import refresh_silver
 from pipeline_assets.kernel.rollups import ROLLUPS, proven_rows
 from pipeline_assets.kernel.schemas import KERNEL_VERSION, LAYERS
@@ -131,8 +133,8 @@ def fold_day(
             swap_day(context.store, following, stored.etag)
         except SwapConflictError:
             continue
-        if made is not None:
-            made[following.parts] = merged
+        if made is not None and merged.whole is not None:
+            _keep(made, following.parts, merged.whole)
         return following
     raise RuntimeError(f"{day}: lost {_TRIES} races for its state")
 
@@ -161,8 +163,7 @@ def close_day(context: Context, day: date, unit: Unit) -> bool:
         if {other: contribution_key(files) for other, files in closed.items()} == state.units:
             parts = state.parts
         else:
-            merged = _merge(context, day, [(view, rest)], _load(context, day, state.closed_parts))
-            parts = _write_parts(context, day, merged)
+            parts = _merge(context, day, [(view, rest)], state.closed_parts).parts
         try:
             following = replace(state, closed=closed, closed_parts=parts, closed_columns=_columns())
             swap_day(context.store, following, stored.etag)
@@ -193,42 +194,43 @@ def held_back_by(day: date, state: DayState, views: Mapping[str, UnitView]) -> s
     return held
 
 
-def load_state(context: Context, state: DayState, made: Made | None = None) -> Rollups:
-    """A day's rollups as stored; empty ones where nothing is folded in.
+def state_rows(
+    context: Context, state: DayState, made: Made | None = None
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """A day's rollups as stored, each by its name and in one piece or several; of empty ones there is none.
 
     Those that are in `made` are taken out of it instead of being read.
     """
     if made and state.parts in made:
-        return made.pop(state.parts)
-    return _load(context, date.fromisoformat(state.day), state.parts)
+        yield from made.pop(state.parts).items()
+    else:
+        yield from _stored_rows(context, date.fromisoformat(state.day), state.parts)
 
 
-def _load(context: Context, day: date, parts: Iterable[Part]) -> Rollups:
-    frames = {name: rollup.no_day for name, rollup in ROLLUPS.items()}
+def _stored_rows(context: Context, day: date, parts: Iterable[Part]) -> Iterator[tuple[str, pl.DataFrame]]:
     for part in parts:
-        if part.table in frames:
+        if part.table in ROLLUPS:
             path = f"{day_folder(day.isoformat())}/{part.name}"
-            frames[part.table] = scan_table(context.store, [path], frames[part.table].schema, path).collect()
-    return frames
+            schema = ROLLUPS[part.table].no_day.schema
+            yield part.table, scan_table(context.store, [path], schema, path).collect()
 
 
 def _fold_in(
     context: Context, day: date, state: DayState, views: Iterable[UnitView]
-) -> tuple[DayState, Rollups]:
+) -> tuple[DayState, _Merged]:
     """The state with what these units give to it, and its rollups; nothing else is read."""
     fresh = [_of_this_kernel(context, view) for view in views]
     lost = [str(view.unit) for view in fresh if view.lost_on(day)]
     if lost:
         raise ClosedDayError(state, lost)
-    merged = _merge(context, day, [(view, view.live_on(day)) for view in fresh], load_state(context, state))
+    merged = _merge(context, day, [(view, view.live_on(day)) for view in fresh], state.parts)
     units = state.units | {str(view.unit): key for view in fresh if (key := view.key_on(day))}
-    parts = _write_parts(context, day, merged)
-    return replace(state, units=units, parts=parts, hits=_hits(merged)), merged
+    return replace(state, units=units, parts=merged.parts, hits=merged.hits), merged
 
 
 def _merge_again(
     context: Context, day: date, state: DayState, views: Mapping[str, UnitView]
-) -> tuple[DayState, Rollups]:
+) -> tuple[DayState, _Merged]:
     """The state of what these units give, and its rollups.
 
     They come from the units' gold, and from what the day has kept of closed ones.
@@ -242,13 +244,13 @@ def _merge_again(
     else:
         closed, closed_parts, columns = {}, (), ""
     rest = [(view, _beyond(view.live_on(day), closed.get(name, {}))) for name, view in fresh.items()]
-    merged = _merge(context, day, rest, _load(context, day, closed_parts))
+    merged = _merge(context, day, rest, closed_parts)
     following = DayState(
         day.isoformat(),
         KERNEL_VERSION,
         {name: key for name, view in fresh.items() if (key := view.key_on(day))},
-        _write_parts(context, day, merged),
-        _hits(merged),
+        merged.parts,
+        merged.hits,
         closed,
         closed_parts,
         columns,
@@ -275,44 +277,83 @@ def _of_this_kernel(context: Context, view: UnitView) -> UnitView:
     return view_unit(context, view.unit)
 
 
+@dataclass(frozen=True)
+class _Merged:
+    """A day's rollups as they were written: their parts and hits, and all rows where they are few."""
+
+    parts: tuple[Part, ...]
+    hits: int
+    whole: Rollups | None
+
+
 def _merge(
-    context: Context, day: date, contributions: Iterable[tuple[UnitView, Live]], base: Rollups
-) -> Rollups:
-    """What is merged already, with the rows of a day from these units' gold, of these files only."""
-    parts = {name: [frame] for name, frame in base.items()}
-    for view, live in contributions:
-        if not live:
-            continue
-        # Part by part: rows of one part are merged already, those of two may have equal keys.
-        rows = {
-            name: [
-                scan_live(context.store, "gold", view.unit, [part], live, LAYERS["gold"][name])
-                .filter(pl.col("event_date") == day)
-                .collect()
-                for part in view.gold.parts_of(name)
-            ]
-            for name in ROLLUPS
-        }
-        _prove_contribution(
-            view, day, live, {name: pl.concat(found) for name, found in rows.items() if found}
-        )
-        for name, found in rows.items():
-            parts[name].extend(found)
-    return {name: rollup.merge_day(parts[name]) for name, rollup in ROLLUPS.items()}
+    context: Context, day: date, contributions: Iterable[tuple[UnitView, Live]], base: Iterable[Part]
+) -> _Merged:
+    """Write what is merged already, with the rows of a day from these units' gold, of these files only."""
+    given = [(view, live) for view, live in contributions if live]
+    stored = list(base)
+    pieces = chain(
+        _stored_rows(context, day, stored),
+        *(_proven(day, view, live, _given_rows(context, day, view, live)) for view, live in given),
+    )
+    most = sum(part.rows for part in chain(stored, *(view.gold.parts for view, _ in given)))
+    attempt = new_attempt()
+    parts: list[Part] = []
+    hits = 0
+    shards = 0
+    merged: Rollups = {}
+    for shard in in_shards(pieces, most):
+        merged = {name: rollup.merge_day(shard.get(name, [])) for name, rollup in ROLLUPS.items()}
+        parts += _write_parts(context, day, merged, f"{attempt}-{shards:04}" if shards else attempt, attempt)
+        hits += int(merged["traffic"]["hits"].sum())
+        shards += 1
+    return _Merged(tuple(parts), hits, merged if shards == 1 else None)
 
 
-def _prove_contribution(view: UnitView, day: date, live: Live, rows: Rollups) -> None:
-    """A unit gives to a day exactly the requests and errors that bronze counted in its files for that day."""
+def _given_rows(
+    context: Context, day: date, view: UnitView, live: Live
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """What a unit's gold has of these files on a day, by the rollup's name.
+
+    Part by part: rows of one part are merged already, those of two may have equal keys.
+    """
+    for name in ROLLUPS:
+        for part in view.gold.parts_of(name):
+            rows = scan_live(context.store, "gold", view.unit, [part], live, LAYERS["gold"][name])
+            yield name, rows.filter(pl.col("event_date") == day).collect()
+
+
+def _proven(
+    day: date, view: UnitView, live: Live, pieces: Iterable[tuple[str, pl.DataFrame]]
+) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The pieces as they come, which are exactly the requests and errors that bronze counted for the day.
+
+    Raises `InvalidRowsError` at their end where rows lack, or are too many.
+    """
+    found = dict.fromkeys(("requests", "errors"), 0)
+    for name, rows in pieces:
+        for source in found:
+            found[source] += proven_rows({name: rows}, source)
+        yield name, rows
     counted = {path for files in live.values() for path in files}
     files = [file for file in view.gold.files if file.path in counted]
     key = day.isoformat()
-    for source, wanted in (
-        ("requests", sum(file.request_days.get(key, 0) for file in files)),
-        ("errors", sum(file.error_days.get(key, 0) for file in files)),
-    ):
-        found = proven_rows(rows, source)
-        if found != wanted:
-            raise InvalidRowsError(f"{view.unit}: bronze has {wanted} {source} on {day}, gold has {found}")
+    wanted = {
+        "requests": sum(file.request_days.get(key, 0) for file in files),
+        "errors": sum(file.error_days.get(key, 0) for file in files),
+    }
+    for source, count in wanted.items():
+        if found[source] != count:
+            raise InvalidRowsError(
+                f"{view.unit}: bronze has {count} {source} on {day}, gold has {found[source]}"
+            )
+
+
+def _keep(made: Made, parts: tuple[Part, ...], rollups: Rollups) -> None:
+    """Keep rollups that were made, as long as all that are kept are few."""
+    kept = sum(part.rows for known in made for part in known)
+    if kept + sum(part.rows for part in parts) <= ROWS_TOGETHER:
+        made[parts] = rollups
 
 
 def _columns() -> str:
@@ -324,16 +365,9 @@ def _columns() -> str:
     )
 
 
-def _hits(merged: Rollups) -> int:
-    return int(merged["traffic"]["hits"].sum())
-
-
-def _write_parts(context: Context, day: date, merged: Rollups) -> tuple[Part, ...]:
-    attempt = new_attempt()
-    parts: list[Part] = []
+def _write_parts(context: Context, day: date, merged: Rollups, stem: str, attempt: str) -> Iterator[Part]:
     for name, frame in merged.items():
         if frame.height:
-            path = f"{day_folder(day.isoformat())}/{name}-{attempt}.parquet"
+            path = f"{day_folder(day.isoformat())}/{name}-{stem}.parquet"
             size = context.store.write_parquet(path, frame)
-            parts.append(Part(name, path.rpartition("/")[2], attempt, frame.height, size))
-    return tuple(parts)
+            yield Part(name, path.rpartition("/")[2], attempt, frame.height, size)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
@@ -22,12 +22,11 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from pipeline_assets.compute.context import Context
-from pipeline_assets.compute.days import ClosedDayError, Made, UnitView, fold_day, load_state, view_unit
+from pipeline_assets.compute.days import ClosedDayError, Made, UnitView, fold_day, state_rows, view_unit
+from pipeline_assets.compute.projecting import Projecting, Rows
 from pipeline_assets.compute.scores import score_days
-from pipeline_assets.kernel.projections import PROJECTIONS, State, prepared
+from pipeline_assets.compute.sharding import Pieces, in_shards
 from pipeline_assets.kernel.schemas import KERNEL_VERSION, MODEL, SERVING
-from pipeline_assets.models.clients import profile_clients
-from pipeline_assets.models.series import hourly_values
 from pipeline_assets.storage import control, ledger
 from pipeline_assets.storage.manifests import DayState, Stored, day_folder, digest, read_day
 from pipeline_assets.storage.store import Store, SwapConflictError
@@ -160,9 +159,12 @@ def project_days(
         if not stale:
             return Projected()
         try:
-            merged = _load_states(context, [states[day] for day in stale], made)
-            written = _write(handles, stale, _served(context, merged))
-            scored = score_days(context, stale, hourly_values(merged))
+            with Projecting(context) as projecting:
+                for shard in _shards(context, [states[day] for day in stale], made):
+                    projecting.add(shard)
+                written = _write(handles, stale, projecting.tables())
+                values = projecting.hourly_values()
+            scored = score_days(context, stale, values)
             written.add(_write(handles, {*scored.days, *stale}, scored.tables.items(), scored.also))
             written.scored_days |= scored.days
         except TableConflictError:
@@ -230,22 +232,15 @@ def _identity(context: Context, handles: dict[str, DeltaTable]) -> str:
     return " ".join((f"threshold={context.anomaly_threshold}", *known_bots, f"columns={columns}", *ids))
 
 
-def _load_states(context: Context, states: Iterable[DayState], made: Made | None) -> State:
-    loaded = [load_state(context, state, made) for state in states]
-    return prepared({name: pl.concat([rollups[name] for rollups in loaded]) for name in loaded[0]})
-
-
-def _served(context: Context, merged: State) -> Iterator[tuple[str, pl.DataFrame]]:
-    """The tables that days say by themselves, each by its name."""
-    for name, project in PROJECTIONS.items():
-        yield name, project(merged)
-    yield "client_profiles", profile_clients(merged, context.known_bots)
+def _shards(context: Context, states: Sequence[DayState], made: Made | None) -> Iterator[Pieces]:
+    pieces = (piece for state in states for piece in state_rows(context, state, made))
+    return in_shards(pieces, sum(part.rows for state in states for part in state.parts))
 
 
 def _write(
     handles: dict[str, DeltaTable],
     days: Collection[date],
-    tables: Iterable[tuple[str, pl.DataFrame]],
+    tables: Iterable[tuple[str, Rows]],
     also: Mapping[str, Collection[date]] = MappingProxyType({}),
 ) -> Projected:
     """Overwrite these days of the tables, and of some tables other days as well.
@@ -253,21 +248,27 @@ def _write(
     Each table is a commit of its own, and most of a commit is waiting for the storage, so the next rows are
     computed meanwhile. All are waited for, also where one fails.
     """
-    written = Projected()
     with ThreadPoolExecutor(_WRITERS, "tables") as pool:
-        commits = []
-        for name, rows in tables:
-            mine = {*days, *also.get(name, ())}
-            commits.append(pool.submit(overwrite_days, handles[name], name, mine, rows))
-            written.rows[name] = _rows_by_day(rows, mine)
-    for commit in commits:
-        commit.result()
-    return written
+        commits = {
+            name: pool.submit(_overwrite, handles[name], name, {*days, *also.get(name, ())}, rows)
+            for name, rows in tables
+        }
+    return Projected(rows={name: commit.result() for name, commit in commits.items()})
 
 
-def _rows_by_day(rows: pl.DataFrame, days: Iterable[date]) -> dict[date, int]:
-    counted = dict(rows.group_by("event_date").len().iter_rows())
-    return {day: counted.get(day, 0) for day in sorted(days)}
+def _overwrite(handle: DeltaTable, name: str, days: Collection[date], rows: Rows) -> dict[date, int]:
+    """Overwrite these days of a table; how many rows each has now."""
+    counts = dict.fromkeys(sorted(days), 0)
+
+    def counted(frame: pl.DataFrame) -> pl.DataFrame:
+        for day, count in frame.group_by("event_date").len().iter_rows():
+            counts[day] += count
+        return frame
+
+    overwrite_days(
+        handle, name, days, counted(rows) if isinstance(rows, pl.DataFrame) else map(counted, rows)
+    )
+    return counts
 
 
 def _read_note(store: Store, day: date) -> Stored[str | None]:

@@ -1,12 +1,14 @@
 """A day's state to serving: each table people query is a projection of the day's merged rollups.
 
-What belongs here: one function a serving table, from states to its rows. What does not: how states come to
-be (`rollups`), or how a day is overwritten (`storage`). The states may be those of several days.
+What belongs here: what a state gives to each serving table, and how that becomes the table's rows. What does
+not: how states come to be (`rollups`), or how a day is overwritten (`storage`). The states may be those of
+several days, and come in shards (`shards`): what these give adds up, or is of one of them alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import unquote
 
@@ -14,7 +16,7 @@ import polars as pl
 
 from pipeline_assets.kernel import histograms
 from pipeline_assets.kernel.clean import status_class
-from pipeline_assets.kernel.codes import coded
+from pipeline_assets.kernel.codes import coded, spelled
 from pipeline_assets.kernel.referrers import host_of
 from pipeline_assets.kernel.schemas import SERVING
 
@@ -23,8 +25,68 @@ State = Mapping[str, pl.DataFrame]
 # Rows of a site and day in a table by text that clients choose: a scanner may ask for a million paths.
 ROW_LIMIT: Final = 10_000
 
-_DAY: Final = ["event_date", "site"]
+_REST: Final = "is_rest"
+_DAY: Final = ("event_date", "site")
 _VISITOR_TEXTS: Final = ("remote_host", "user_agent", "bot", "browser", "browser_version", "os", "device")
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A serving table: what a state, or a shard of one, gives to it, and the rows of what they give.
+
+    `keys` are sorted by. With `adds_up` rows of equal keys of two shards are one, whose `sums` are added;
+    else no two shards have a key in common. Where `by` is given, the `ROW_LIMIT` rows of a site and day with
+    most of it are kept, ties broken by their keys, and all others are one row, whose keys are null and whose
+    `times` are the earliest and the latest. Which rows are kept depends on the whole day alone.
+    """
+
+    rows: Callable[[State], pl.DataFrame]
+    keys: tuple[str, ...]
+    sums: tuple[str, ...] = ()
+    adds_up: bool = False
+    by: str = ""
+    times: tuple[str, ...] = ()
+
+    def __call__(self, state: State) -> pl.DataFrame:
+        """The table's rows of a whole state."""
+        return self.table([self.rows(state)])
+
+    def table(self, given: Sequence[pl.DataFrame]) -> pl.DataFrame:
+        """The table's rows of what all shards give to it."""
+        rows = self._met(given)
+        table = SERVING[self.rows.__name__]
+        shaped = (self._limited(rows) if self.by else rows).select(table.column_names)
+        return shaped.cast(table.schema).sort(self.keys, nulls_last=True)
+
+    def few(self, given: Sequence[pl.DataFrame]) -> pl.DataFrame:
+        """What several shards give, as one that gives the same to the table, in no more rows than matter."""
+        rows = self._met([spelled(each.lazy()).collect() for each in given])
+        return self._limited(rows) if self.by and not self.adds_up else rows
+
+    def _met(self, given: Sequence[pl.DataFrame]) -> pl.DataFrame:
+        if len(given) == 1:
+            return given[0]
+        rows = pl.concat(given, how="diagonal")
+        return _added_up(rows, self.keys, self.sums) if self.adds_up else rows
+
+    def _limited(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows with most; those that are none of them are one, which `is_rest`."""
+        # What another shard has left out is no row that may be kept.
+        if _REST not in rows.columns:
+            rows = rows.with_columns(pl.lit(value=False).alias(_REST))
+        order = [*_DAY, _REST, self.by, *self.keys]
+        ordered = (
+            rows.with_columns(pl.col(_REST).fill_null(value=False))
+            .sort(order, descending=[name == self.by for name in order], nulls_last=True)
+            .with_columns(place=pl.int_range(pl.len()).over(_DAY))
+        )
+        is_other = (pl.col("place") >= ROW_LIMIT) | pl.col(_REST)
+        others = ordered.filter(is_other)
+        if not others.height:
+            return ordered.drop("place", _REST)
+        times = (pl.col(self.times[0]).min(), pl.col(self.times[1]).max()) if self.times else ()
+        rest = others.group_by(_DAY).agg(pl.col(self.sums).sum(), *times, pl.lit(value=True).alias(_REST))
+        return pl.concat([ordered.filter(~is_other).drop("place"), rest], how="diagonal")
 
 
 def prepared(state: State) -> State:
@@ -40,18 +102,17 @@ def prepared(state: State) -> State:
 
 def traffic_hourly(state: State) -> pl.DataFrame:
     """Hits, bytes and distinct visitors by hour (columns: `schemas.SERVING_TRAFFIC_HOURLY`)."""
-    keys = ["event_date", "hour", "site", "status_class", "is_bot"]
-    traffic = _added_up(state["traffic"].with_columns(status_class=status_class()), keys, ("hits", "bytes"))
-    visitors = _by_hour(state).group_by(keys).agg(pl.len().cast(pl.Int64).alias("visitors"))
-    joined = traffic.join(visitors, on=keys, how="left", validate="1:1")
-    return _shaped(joined, "traffic_hourly", keys)
+    traffic = state["traffic"].with_columns(status_class=status_class(), visitors=pl.lit(0, pl.Int64))
+    # The rows of traffic are in one shard, and visitors are in all.
+    visitors = spelled(_by_hour(state).lazy().group_by(_HOURLY).agg(visitors=pl.len().cast(pl.Int64)))
+    rows = pl.concat([traffic, visitors.collect()], how="diagonal")
+    return _added_up(rows, _HOURLY, ("hits", "bytes", "visitors"))
 
 
 def traffic_minutely(state: State) -> pl.DataFrame:
     """Hits and bytes by minute (columns: `schemas.SERVING_TRAFFIC_MINUTELY`)."""
-    keys = ["event_date", "hour", "minute", "site", "status_class", "is_bot"]
     traffic = state["traffic"].with_columns(status_class=status_class())
-    return _shaped(_added_up(traffic, keys, ("hits", "bytes")), "traffic_minutely", keys)
+    return _added_up(traffic, _MINUTELY, ("hits", "bytes"))
 
 
 def visitors_daily(state: State) -> pl.DataFrame:
@@ -76,64 +137,53 @@ def visitors_daily(state: State) -> pl.DataFrame:
         .group_by(_DAY)
         .agg(pl.len().cast(pl.Int64).alias("visitors_goaccess"))
     )
-    joined = visitors.join(goaccess, on=_DAY, how="full", coalesce=True).fill_null(0)
-    return _shaped(joined, "visitors_daily", _DAY)
+    return visitors.join(goaccess, on=_DAY, how="full", coalesce=True).fill_null(0)
 
 
 def status_daily(state: State) -> pl.DataFrame:
     """Hits and bytes by status (columns: `schemas.SERVING_STATUS_DAILY`)."""
-    keys = [*_DAY, "status"]
-    return _shaped(_added_up(state["traffic"], keys, ("hits", "bytes")), "status_daily", keys)
+    return _added_up(state["traffic"], [*_DAY, "status"], ("hits", "bytes"))
 
 
 def methods_daily(state: State) -> pl.DataFrame:
     """Hits and bytes by method and protocol (columns: `schemas.SERVING_METHODS_DAILY`)."""
-    keys = [*_DAY, "method", "protocol"]
-    return _shaped(_added_up(state["traffic"], keys, ("hits", "bytes")), "methods_daily", keys)
+    return _added_up(state["traffic"], [*_DAY, "method", "protocol"], ("hits", "bytes"))
 
 
 def paths_daily(state: State) -> pl.DataFrame:
     """Requests by path (columns: `schemas.SERVING_PATHS_DAILY`)."""
-    paths = _aspect(state, "path", "path", "kind")
-    return _limited(paths, "paths_daily", ["path", "kind"], ("hits", "bytes", "failures"))
+    return _aspect(state, "path", "path", "kind")
 
 
 def not_found_daily(state: State) -> pl.DataFrame:
     """Requests answered with 404 (columns: `schemas.SERVING_NOT_FOUND_DAILY`)."""
-    missing = _aspect(state, "not_found", "path", "referrer")
-    return _limited(missing, "not_found_daily", ["path", "referrer"], ("hits", "bytes"))
+    return _aspect(state, "not_found", "path", "referrer")
 
 
 def referrers_daily(state: State) -> pl.DataFrame:
     """Requests by where they came from (columns: `schemas.SERVING_REFERRERS_DAILY`)."""
-    referrers = _aspect(state, "referrer", "kind", "referrer", "search_phrase").with_columns(
-        host=host_of(pl.col("referrer"))
-    )
-    keys = ["kind", "host", "referrer", "search_phrase"]
-    return _limited(referrers, "referrers_daily", keys, ("hits", "bytes"))
+    rows = _aspect(state, "referrer", "kind", "referrer", "search_phrase")
+    return rows.with_columns(host=host_of(pl.col("referrer")))
 
 
 def agents_daily(state: State) -> pl.DataFrame:
     """Requests and visitors by what the user agents are (columns: `schemas.SERVING_AGENTS_DAILY`)."""
-    keys = ["is_bot", "bot", "browser", "browser_version", "os", "device"]
     # A visitor has one user agent, so visitors of different user agents add up.
-    agents = (
+    return (
         _by_hour(state)
         .group_by(*_DAY, "remote_host", "user_agent")
-        .agg(*(pl.col(key).min() for key in keys), pl.col("hits").sum(), pl.col("bytes").sum())
-        .group_by(*_DAY, *keys)
+        .agg(*(pl.col(key).min() for key in _AGENT), pl.col("hits").sum(), pl.col("bytes").sum())
+        .group_by(*_DAY, *_AGENT)
         .agg(pl.col("hits").sum(), pl.col("bytes").sum(), pl.len().cast(pl.Int64).alias("visitors"))
     )
-    return _limited(agents, "agents_daily", keys, ("hits", "bytes", "visitors"))
 
 
 def clients_daily(state: State) -> pl.DataFrame:
     """Requests by client address (columns: `schemas.SERVING_CLIENTS_DAILY`)."""
-    keys = ["remote_host", "is_bot"]
     failed = pl.col("status_class").is_in(["4xx", "5xx"])
-    clients = (
+    return (
         _by_hour(state)
-        .group_by(*_DAY, *keys)
+        .group_by(*_DAY, "remote_host", "is_bot")
         .agg(
             pl.col("hits").sum(),
             pl.col("bytes").sum(),
@@ -141,21 +191,19 @@ def clients_daily(state: State) -> pl.DataFrame:
             pl.col("user_agent").n_unique().cast(pl.Int64).alias("agents"),
         )
     )
-    return _limited(clients, "clients_daily", keys, ("hits", "bytes", "failures", "agents"))
 
 
 def visits_daily(state: State) -> pl.DataFrame:
     """A row a visit (columns: `schemas.SERVING_VISITS_DAILY`)."""
-    visits = state["visits"].with_columns(
+    return state["visits"].with_columns(
         duration_s=(pl.col("ended_at") - pl.col("started_at")).dt.total_seconds()
     )
-    return _shaped(visits, "visits_daily", [*_DAY, "started_at", "remote_host", "user_agent"])
 
 
 def sizes_and_times_daily(state: State) -> pl.DataFrame:
     """Histograms and quantiles (columns: `schemas.SERVING_SIZES_AND_TIMES_DAILY`)."""
     keys = [*_DAY, "measure"]
-    histogram = (
+    return (
         state["counts"]
         .filter(pl.col("bucket").is_not_null())
         .rename({"aspect": "measure", "bytes": "total"})
@@ -169,45 +217,60 @@ def sizes_and_times_daily(state: State) -> pl.DataFrame:
             pl.col("total").sum(),
         )
     )
-    return _shaped(histogram, "sizes_and_times_daily", keys)
 
 
 def errors_daily(state: State) -> pl.DataFrame:
     """Error-log entries by template (columns: `schemas.SERVING_ERRORS_DAILY`)."""
-    errors = _aspect(state, "error", "level", "module", "template").rename({"hits": "entries"})
-    keys = ["level", "module", "template"]
-    return _limited(
-        errors, "errors_daily", keys, ("entries",), by="entries", times=("first_seen", "last_seen")
-    )
+    return _aspect(state, "error", "level", "module", "template").rename({"hits": "entries"})
 
 
 def quality_daily(state: State) -> pl.DataFrame:
     """Lines by what became of them (columns: `schemas.SERVING_QUALITY_DAILY`)."""
     lines = _aspect(state, "line", "fate", "reason").rename({"hits": "lines"})
-    keys = [*_DAY, "fate", "reason"]
-    return _shaped(_added_up(lines, keys, ("lines",)), "quality_daily", keys)
+    return _added_up(lines, [*_DAY, "fate", "reason"], ("lines",))
 
 
-PROJECTIONS: Final[Mapping[str, Callable[[State], pl.DataFrame]]] = {
-    project.__name__: project
-    for project in (
-        traffic_hourly,
-        traffic_minutely,
-        visitors_daily,
-        status_daily,
-        methods_daily,
-        paths_daily,
-        not_found_daily,
-        referrers_daily,
-        agents_daily,
-        clients_daily,
-        visits_daily,
-        sizes_and_times_daily,
-        errors_daily,
-        quality_daily,
+_HOURLY: Final = ("event_date", "hour", "site", "status_class", "is_bot")
+_MINUTELY: Final = ("event_date", "hour", "minute", "site", "status_class", "is_bot")
+_AGENT: Final = ("is_bot", "bot", "browser", "browser_version", "os", "device")
+_HITS: Final = ("hits", "bytes")
+_REFERRER: Final = ("kind", "host", "referrer", "search_phrase")
+
+PROJECTIONS: Final[Mapping[str, Projection]] = {
+    projection.rows.__name__: projection
+    for projection in (
+        Projection(traffic_hourly, _HOURLY, (*_HITS, "visitors"), adds_up=True),
+        Projection(traffic_minutely, _MINUTELY, _HITS, adds_up=True),
+        Projection(
+            visitors_daily,
+            _DAY,
+            (*_HITS, "visitors", "bot_visitors", "visitors_goaccess"),
+            adds_up=True,
+        ),
+        Projection(status_daily, (*_DAY, "status"), _HITS, adds_up=True),
+        Projection(methods_daily, (*_DAY, "method", "protocol"), _HITS, adds_up=True),
+        Projection(paths_daily, (*_DAY, "path", "kind"), (*_HITS, "failures"), by="hits"),
+        Projection(not_found_daily, (*_DAY, "path", "referrer"), _HITS, by="hits"),
+        Projection(referrers_daily, (*_DAY, *_REFERRER), _HITS, by="hits"),
+        Projection(agents_daily, (*_DAY, *_AGENT), (*_HITS, "visitors"), adds_up=True, by="hits"),
+        Projection(
+            clients_daily, (*_DAY, "remote_host", "is_bot"), (*_HITS, "failures", "agents"), by="hits"
+        ),
+        Projection(visits_daily, (*_DAY, "started_at", "remote_host", "user_agent")),
+        Projection(sizes_and_times_daily, (*_DAY, "measure")),
+        Projection(
+            errors_daily,
+            (*_DAY, "level", "module", "template"),
+            ("entries",),
+            by="entries",
+            times=("first_seen", "last_seen"),
+        ),
+        Projection(quality_daily, (*_DAY, "fate", "reason"), ("lines",), adds_up=True),
     )
 }
 assert PROJECTIONS.keys() == SERVING.keys()
+# A row each visit: the one table that is as large as its state, so its rows are nowhere all at once.
+AS_LARGE_AS_THE_STATE: Final = "visits_daily"
 
 
 def _by_hour(state: State) -> pl.DataFrame:
@@ -237,38 +300,5 @@ def _percent_decoded(texts: pl.Series) -> pl.Series:
     return texts.replace(encoded, decoded)
 
 
-def _added_up(rows: pl.DataFrame, keys: list[str], sums: Iterable[str]) -> pl.DataFrame:
+def _added_up(rows: pl.DataFrame, keys: Sequence[str], sums: Iterable[str]) -> pl.DataFrame:
     return rows.group_by(keys).agg(pl.col(name).sum() for name in sums)
-
-
-def _limited(
-    rows: pl.DataFrame,
-    name: str,
-    keys: list[str],
-    sums: tuple[str, ...],
-    *,
-    by: str = "hits",
-    times: tuple[str, str] | None = None,
-) -> pl.DataFrame:
-    """The rows of a site and day with most hits, ties broken by their keys, and one row of all others.
-
-    In that row the keys are null. Which rows are kept depends on the whole day alone.
-    """
-    columns = [*_DAY, *keys, *sums, *(times or ())]
-    ordered = (
-        rows.select(columns)
-        .sort(*_DAY, by, *keys, descending=[False, False, True, *(False for _ in keys)], nulls_last=True)
-        .with_columns(place=pl.int_range(pl.len()).over(_DAY))
-    )
-    others = ordered.filter(pl.col("place") >= ROW_LIMIT)
-    if others.height:
-        earliest_and_latest = (pl.col(times[0]).min(), pl.col(times[1]).max()) if times else ()
-        rest = others.group_by(_DAY).agg(*(pl.col(column).sum() for column in sums), *earliest_and_latest)
-        kept = ordered.filter(pl.col("place") < ROW_LIMIT).drop("place")
-        ordered = pl.concat([kept, rest], how="diagonal").select(columns)
-    return _shaped(ordered, name, [*_DAY, *keys])
-
-
-def _shaped(rows: pl.DataFrame, name: str, keys: list[str]) -> pl.DataFrame:
-    table = SERVING[name]
-    return rows.select(table.column_names).cast(table.schema).sort(keys, nulls_last=True)

@@ -93,9 +93,16 @@ def profile_clients(state: Mapping[str, pl.DataFrame], known_bots: BotRanges | N
         pl.when(_CLAIMS_BROWSER & _FOLLOWS_NOTHING).then(pl.lit("it never says which page it comes from")),
         pl.col("reasons"),
     ).list.drop_nulls()
+    return most_telling(scored.with_columns(kind=kind, reasons=why).rename({"bot": "name"}))
+
+
+def most_telling(profiles: pl.DataFrame) -> pl.DataFrame:
+    """Of each site and day the `ROW_LIMIT` clients that tell most, sorted: scanners first, then by requests.
+
+    They may come from several states without a client in common, of each of which they were chosen alike.
+    """
     placed = (
-        scored.with_columns(kind=kind, reasons=why)
-        .sort(
+        profiles.sort(
             *_CLIENT[:2],
             pl.col("kind") != "scanner",
             "hits",
@@ -105,12 +112,7 @@ def profile_clients(state: Mapping[str, pl.DataFrame], known_bots: BotRanges | N
         .with_columns(place=pl.int_range(pl.len()).over(_CLIENT[:2]))
         .filter(pl.col("place") < ROW_LIMIT)
     )
-    return (
-        placed.rename({"bot": "name"})
-        .select(MODEL_CLIENT_PROFILES.column_names)
-        .cast(MODEL_CLIENT_PROFILES.schema)
-        .sort(_CLIENT)
-    )
+    return placed.select(MODEL_CLIENT_PROFILES.column_names).cast(MODEL_CLIENT_PROFILES.schema).sort(_CLIENT)
 
 
 def _behaviour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

@@ -6,7 +6,7 @@ data. What does not: what of them is unusual (`scoring`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,50 +48,66 @@ BY_MINUTE: Final = ("hits", "bytes", "visits", "status_4xx", "status_5xx", "bot_
 # A log that begins or ends within an hour says little of it, but for so many minutes at its edges.
 _EDGE_MINUTES: Final = 10
 _HOUR: Final = 60
+_HOUR_OF_SITE: Final = ("event_date", "hour", "site")
 # From so many minutes on, a stretch without a line between two landed files is no data.
 _GAP_MINUTES: Final = 45
 
 
-def hourly_values(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+def people_by_hour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """What hours have of clients: `event_date, hour, site, visitors`, and the series of the busiest client.
+
+    `site` is null for all sites together. `state` may be a shard of one (`kernel.shards`).
+    """
+    visitors = state["visitors"].filter(pl.col("hour").is_not_null())
+    clients = state["clients"].with_columns(
+        pl.col("hits").alias("busiest_client_hits"),
+        sketches.distinct(pl.col("paths")).alias("busiest_client_paths"),
+    )
+    alike = []
+    for people, each in ((visitors, clients), (_of_all_sites(visitors), _of_all_sites(clients))):
+        distinct = people.select(*_HOUR_OF_SITE, "remote_host", "user_agent").unique()
+        busiest = (
+            each.group_by(*_HOUR_OF_SITE, "remote_host")
+            .agg(pl.col(OF_CLIENTS).sum())
+            .group_by(_HOUR_OF_SITE)
+            .agg(pl.col(OF_CLIENTS).max())
+        )
+        alike.append(
+            distinct.group_by(_HOUR_OF_SITE)
+            .agg(visitors=pl.len().cast(pl.Int64))
+            .join(busiest, on=_HOUR_OF_SITE, how="left", nulls_equal=True)
+        )
+    return pl.concat(alike)
+
+
+def hourly_values(
+    state: Mapping[str, pl.DataFrame], people: Sequence[pl.DataFrame] | None = None
+) -> pl.DataFrame:
     """The series of some days by hour, from their merged rollups.
 
     Columns `event_date, hour, site, series, observed, is_complete`; `site` is null for all sites together.
     The hours between the first and the last logged one of a day are known, so a site seen that day has zero
     hits in one without a row. What is before and after has not been delivered, nor what `missing_hours` says:
     it is no data, and an hour that the log covers in part is not complete.
+
+    Where the days come in shards, `state` is the first of them, and `people` are `people_by_hour` of all.
     """
+    clients = pl.concat([people_by_hour(state)] if people is None else people)
+    if people is not None:
+        # A client is in one shard only.
+        clients = clients.group_by(_HOUR_OF_SITE).agg(pl.col("visitors").sum(), pl.col(OF_CLIENTS).max())
     traffic = state["traffic"]
-    visitors = state["visitors"].filter(pl.col("hour").is_not_null())
-    clients = state["clients"].with_columns(
-        pl.col("hits").alias("busiest_client_hits"),
-        sketches.distinct(pl.col("paths")).alias("busiest_client_paths"),
-    )
-    slot = ["event_date", "hour", "site"]
     hits, status = pl.col("hits"), pl.col("status")
-    no_site = pl.lit(None, pl.String).alias("site")
-    alike = []
-    for rows, people, each in (
-        (traffic, visitors, clients),
-        (traffic.with_columns(no_site), visitors.with_columns(no_site), clients.with_columns(no_site)),
-    ):
-        counts = rows.group_by(slot).agg(
+    slot = list(_HOUR_OF_SITE)
+    counts = pl.concat(
+        rows.group_by(slot).agg(
             hits.sum(),
             pl.col("bytes").sum(),
             *(hits.filter(status // 100 == number).sum().alias(f"status_{number}xx") for number in (3, 4, 5)),
             hits.filter("is_bot").sum().alias("bots"),
         )
-        distinct = people.select(*slot, "remote_host", "user_agent").unique().group_by(slot).len("visitors")
-        busiest = (
-            each.group_by(*slot, "remote_host")
-            .agg(pl.col(OF_CLIENTS).sum())
-            .group_by(slot)
-            .agg(pl.col(OF_CLIENTS).max())
-        )
-        alike.append(
-            counts.join(distinct, on=slot, how="left", nulls_equal=True)
-            .join(busiest, on=slot, how="left", nulls_equal=True)
-            .cast({"visitors": pl.Int64})
-        )
+        for rows in (traffic, _of_all_sites(traffic))
+    ).join(clients, on=slot, how="left", nulls_equal=True)
     minute = pl.col("hour").cast(pl.Int32) * 60 + pl.col("minute")
     known = (
         traffic.group_by("event_date")
@@ -105,7 +121,6 @@ def hourly_values(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         .select("event_date", "hour", "is_complete")
     )
     missing = missing_hours(state["counts"])
-    counts = pl.concat(alike)
     names = [name for name in BY_HOUR if name != "bot_share"]
     filled = (
         known.join(counts.select("event_date", "site").unique(), on="event_date")
@@ -124,6 +139,10 @@ def hourly_values(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         variable_name="series",
         value_name="observed",
     ).select("event_date", "hour", "site", "series", "observed", "is_complete")
+
+
+def _of_all_sites(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(pl.lit(None, pl.String).alias("site"))
 
 
 def missing_hours(counts: pl.DataFrame) -> pl.DataFrame:

@@ -21,6 +21,7 @@ from pipeline_assets.kernel.schemas import MODEL, RECORDS, SERVING, Table
 from pipeline_assets.storage.store import DeltaAddress, Store
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from deltalake import DeltaTable, Schema
 
 TABLES: Final[dict[str, Table]] = {**SERVING, **MODEL, **RECORDS}
@@ -34,6 +35,8 @@ RECORDS_FILE_BYTES: Final = 32 << 10
 _PROPERTIES: Final = {"delta.checkpointInterval": "20", "delta.logRetentionDuration": "interval 7 days"}
 _CHOSEN_BY: Final = {"ledger": "recorded_at", "runs": "recorded_at"}
 
+# Rows that are handed over at once, where they come one after another.
+_BATCH_ROWS: Final = 50_000
 # A lost race for the columns of a table or for an append means that another process has just succeeded.
 _TRIES: Final = 50
 
@@ -91,19 +94,33 @@ def read_table(store: Store, name: str, handle: DeltaTable | None = None) -> pl.
     )
 
 
-def overwrite_days(handle: DeltaTable, name: str, days: Iterable[date], rows: pl.DataFrame) -> None:
+def overwrite_days(
+    handle: DeltaTable, name: str, days: Iterable[date], rows: pl.DataFrame | Iterable[pl.DataFrame]
+) -> None:
     """Replace all rows of these event days, in one commit; a day without rows is emptied.
+
+    Frames are written one after another, as they come.
 
     Raises `TableConflictError` where one of the days has changed since the handle was opened.
     """
     from deltalake import write_deltalake
     from deltalake.exceptions import CommitFailedError
 
-    frame = _as_stored(handle, name, rows)
+    data = _as_stored(handle, name, rows) if isinstance(rows, pl.DataFrame) else _streamed(handle, name, rows)
     try:
-        write_deltalake(handle, frame, mode="overwrite", predicate=_on_days(days))
+        write_deltalake(handle, data, mode="overwrite", predicate=_on_days(days))
     except CommitFailedError as error:
         raise TableConflictError(f"{name}: {error}") from error
+
+
+def _streamed(handle: DeltaTable, name: str, frames: Iterable[pl.DataFrame]) -> pa.RecordBatchReader:
+    import pyarrow as pa
+
+    schema = _as_stored(handle, name, TABLES[name].empty()).to_arrow().schema
+    tables = (_as_stored(handle, name, frame).to_arrow() for frame in frames)
+    return pa.RecordBatchReader.from_batches(
+        schema, (batch for table in tables for batch in table.to_batches(max_chunksize=_BATCH_ROWS))
+    )
 
 
 def append_rows(store: Store, name: str, rows: pl.DataFrame) -> None:

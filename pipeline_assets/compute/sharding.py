@@ -1,0 +1,100 @@
+"""Rollups of any size as shards that fit into memory, one after another.
+
+What belongs here: deciding whether rows are cut, and the file in which shards wait. What does not: which rows
+stay together (`kernel.shards`), and what is done with them (`days`, `publish`).
+
+Whoever has few rows, as nearly every day does, never touches the disk.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Hashable, Iterable, Iterator
+from io import BytesIO
+from itertools import chain
+from types import TracebackType
+from typing import Final
+
+import polars as pl
+
+from pipeline_assets.kernel.shards import cut
+
+# Rows of all rollups that are in memory at once: 60 MB of them, and some three times as much to merge or to
+# project them. A log of 150 MB has so many, where its clients are as many as the benchmark's.
+ROWS_TOGETHER: Final = 400_000
+
+Pieces = dict[str, list[pl.DataFrame]]
+
+
+class Spill:
+    """Frames that wait on the local disk under a key, in one file without a name, which goes with them."""
+
+    def __init__(self) -> None:
+        # Closed by `__exit__`, and by the system when the process ends, however it ends.
+        self._file = tempfile.TemporaryFile(prefix="pipeline-assets-")  # noqa: SIM115
+        self._places: dict[Hashable, list[tuple[int, int]]] = {}
+
+    def __enter__(self) -> Spill:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def add(self, key: Hashable, rows: pl.DataFrame) -> None:
+        """Put rows behind those that have this key already."""
+        sink = BytesIO()
+        rows.write_ipc(sink, compression="lz4")
+        place = self._file.seek(0, os.SEEK_END)
+        self._places.setdefault(key, []).append((place, self._file.write(sink.getbuffer())))
+
+    def frames(self, key: Hashable) -> Iterator[pl.DataFrame]:
+        """The frames that were added under a key, one at a time, in their order."""
+        for place, size in self._places.get(key, ()):
+            self._file.seek(place)
+            yield pl.read_ipc(self._file.read(size))
+
+
+def in_shards(pieces: Iterable[tuple[str, pl.DataFrame]], most: int) -> Iterator[Pieces]:
+    """Pieces of rollups by name: all of them where they are few, else shard after shard.
+
+    `most` is how many rows there are, or more than that. Rows that one of `kernel.rollups` merges, and those
+    that one key of a serving table adds up but for sums and maxima, are in one shard.
+    """
+    waiting = iter(pieces)
+    held: list[tuple[str, pl.DataFrame]] = []
+    rows = 0
+    for name, frame in waiting:
+        held.append((name, frame))
+        rows += frame.height
+        if rows > ROWS_TOGETHER:
+            break
+    else:
+        yield _by_name(held)
+        return
+    shards = max(2, math.ceil(max(most, rows) / ROWS_TOGETHER))
+    names: set[str] = set()
+    with Spill() as spill:
+        for name, frame in chain(_taken(held), waiting):
+            names.add(name)
+            for number, some in cut(name, frame, shards):
+                spill.add((name, number), some)
+        for number in range(shards):
+            yield {name: list(spill.frames((name, number))) for name in sorted(names)}
+
+
+def _by_name(pieces: Iterable[tuple[str, pl.DataFrame]]) -> Pieces:
+    found: Pieces = {}
+    for name, frame in pieces:
+        found.setdefault(name, []).append(frame)
+    return found
+
+
+def _taken(pieces: list[tuple[str, pl.DataFrame]]) -> Iterator[tuple[str, pl.DataFrame]]:
+    """The pieces in their order; each is let go of when the next is asked for."""
+    pieces.reverse()
+    while pieces:
+        yield pieces.pop()

@@ -17,7 +17,7 @@ import polars as pl
 
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.gold import refresh_gold
-from pipeline_assets.compute.sharding import ROWS_TOGETHER, in_shards
+from pipeline_assets.compute.sharding import are_few, in_shards
 from pipeline_assets.compute.silver import refresh_silver
 from pipeline_assets.kernel.rollups import ROLLUPS, proven_rows
 from pipeline_assets.kernel.schemas import KERNEL_VERSION, LAYERS
@@ -352,7 +352,7 @@ def _proven(
 def _keep(made: Made, parts: tuple[Part, ...], rollups: Rollups) -> None:
     """Keep rollups that were made, as long as all that are kept are few."""
     kept = sum(part.rows for known in made for part in known)
-    if kept + sum(part.rows for part in parts) <= ROWS_TOGETHER:
+    if are_few(kept + sum(part.rows for part in parts)):
         made[parts] = rollups
 
 

@@ -28,6 +28,11 @@ ROWS_TOGETHER: Final = 400_000
 Pieces = dict[str, list[pl.DataFrame]]
 
 
+def are_few(rows: int) -> bool:
+    """Whether so many rows of rollups may be in memory at once."""
+    return rows <= ROWS_TOGETHER
+
+
 class Spill:
     """Frames that wait on the local disk under a key, in one file without a name, which goes with them."""
 
@@ -70,7 +75,7 @@ def in_shards(pieces: Iterable[tuple[str, pl.DataFrame]], most: int) -> Iterator
     for name, frame in waiting:
         held.append((name, frame))
         rows += frame.height
-        if rows > ROWS_TOGETHER:
+        if not are_few(rows):
             break
     else:
         yield _by_name(held)

@@ -71,7 +71,7 @@ class Projection:
 
     def _limited(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows with most; those that are none of them are one, which `is_rest`."""
-        # What another shard has left out is no row that may be kept.
+        # What other shards have left out comes behind the rows that may be kept: there are enough of these.
         if _REST not in rows.columns:
             rows = rows.with_columns(pl.lit(value=False).alias(_REST))
         order = [*_DAY, _REST, self.by, *self.keys]
@@ -80,7 +80,7 @@ class Projection:
             .sort(order, descending=[name == self.by for name in order], nulls_last=True)
             .with_columns(place=pl.int_range(pl.len()).over(_DAY))
         )
-        is_other = (pl.col("place") >= ROW_LIMIT) | pl.col(_REST)
+        is_other = pl.col("place") >= ROW_LIMIT
         others = ordered.filter(is_other)
         if not others.height:
             return ordered.drop("place", _REST)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Final
 
 import polars as pl
 
@@ -24,6 +25,9 @@ from pipeline_assets.models.scoring import (
 )
 from pipeline_assets.storage.store import Store
 from pipeline_assets.storage.tables import read_table
+
+# Visits that are in memory at once: 70 MB of them.
+_VISITS_TOGETHER: Final = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def _minutes(store: Store, days: Iterable[date]) -> tuple[pl.DataFrame, pl.DataF
     begun = pl.col("started_at")
     slot = begun.dt.hour().cast(pl.Int32) * 60 + begun.dt.minute()
     by_minute = visits.group_by("event_date", slot.alias("slot"), "site").agg(visits=pl.len())
-    minutes, arrivals = pl.collect_all([traffic, by_minute])
+    minutes, arrivals = pl.collect_all([traffic, by_minute], engine="streaming")
     return minutes, arrivals
 
 
@@ -114,10 +118,14 @@ def _explained(store: Store, incidents: pl.DataFrame, scores: pl.DataFrame) -> p
         {day - timedelta(days=back) for day in incidents["event_date"] for back in range(COMPARED_DAYS + 1)}
     )
 
-    def rows(name: str, *columns: str) -> pl.DataFrame:
+    def rows(name: str, *columns: str) -> pl.LazyFrame:
         near = read_table(store, name).filter(pl.col("event_date").is_in(days))
-        return near.select("event_date", "site", *columns).collect()
+        return near.select("event_date", "site", *columns)
 
     visits = rows("visits_daily", "started_at", "ended_at", "remote_host", "hits")
-    profiles = rows("client_profiles", "remote_host", "kind", "name", "reasons", "paths", "hits")
-    return explain(incidents, scores, visits, rows("paths_daily", "path", "hits"), profiles)
+    if visits.select(pl.len()).collect().item() <= _VISITS_TOGETHER:
+        # Read once for all incidents.
+        visits = visits.collect().lazy()
+    paths = rows("paths_daily", "path", "hits").collect()
+    profiles = rows("client_profiles", "remote_host", "kind", "name", "reasons", "paths", "hits").collect()
+    return explain(incidents, scores, visits, paths, profiles)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import polars as pl
 
@@ -79,14 +79,15 @@ def find_incidents(hours: pl.DataFrame, minutes: pl.DataFrame, threshold: float)
 def explain(
     incidents: pl.DataFrame,
     hours: pl.DataFrame,
-    visits: pl.DataFrame,
+    visits: pl.LazyFrame,
     paths: pl.DataFrame,
     profiles: pl.DataFrame,
 ) -> pl.DataFrame:
     """Incidents with what carries the difference: the statuses, sites, clients and paths that changed most.
 
     `hours` has rows of `traffic_scores`, `visits` of `visits_daily`, `paths` of `paths_daily` and `profiles`
-    of `client_profiles`, each of the days of the incidents and of the `COMPARED_DAYS` before them.
+    of `client_profiles`, each of the days of the incidents and of the `COMPARED_DAYS` before them. Visits may
+    be more than fit into memory: they are added up, incident by incident, as they are read.
     """
     changes = [
         [
@@ -282,7 +283,10 @@ def _farthest(summed: pl.DataFrame, direction: str) -> list[dict[str, Any]]:
     )
 
 
-def _of_clients(row: Mapping[str, Any], visits: pl.DataFrame, profiles: pl.DataFrame) -> pl.DataFrame:
+_Rows = TypeVar("_Rows", pl.DataFrame, pl.LazyFrame)
+
+
+def _of_clients(row: Mapping[str, Any], visits: pl.LazyFrame, profiles: pl.DataFrame) -> pl.DataFrame:
     """What each client did: its requests in the incident's time of day, or its different paths of the day."""
     if row["series"] != "busiest_client_paths":
         return _in_visits(row, visits)
@@ -303,7 +307,7 @@ def _judged(row: Mapping[str, Any], clients: list[str], profiles: pl.DataFrame) 
     return sorted(known.iter_rows(named=True), key=lambda client: order[client["remote_host"]])
 
 
-def _in_visits(row: Mapping[str, Any], visits: pl.DataFrame) -> pl.DataFrame:
+def _in_visits(row: Mapping[str, Any], visits: pl.LazyFrame) -> pl.DataFrame:
     """Requests by client in visits that touch the incident's time of day, on its day and on those before."""
     midnight = pl.col("event_date").cast(pl.Datetime("us", "UTC"))
     start = datetime.combine(row["event_date"], time.min, UTC)
@@ -313,7 +317,9 @@ def _in_visits(row: Mapping[str, Any], visits: pl.DataFrame) -> pl.DataFrame:
             pl.col("started_at") - midnight < row["ended_at"] - start,
             pl.col("ended_at") - midnight >= row["started_at"] - start,
         )
-        .select("event_date", pl.col("remote_host").alias("what"), "hits")
+        .group_by("event_date", pl.col("remote_host").alias("what"))
+        .agg(pl.col("hits").sum())
+        .collect(engine="streaming")
     )
 
 
@@ -322,7 +328,7 @@ def _of_day(row: Mapping[str, Any], paths: pl.DataFrame) -> pl.DataFrame:
     return named.select("event_date", pl.col("path").alias("what"), "hits")
 
 
-def _of_site(row: Mapping[str, Any], rows: pl.DataFrame) -> pl.DataFrame:
+def _of_site(row: Mapping[str, Any], rows: _Rows) -> _Rows:
     day = row["event_date"]
     near = rows.filter(pl.col("event_date").is_between(day - timedelta(days=COMPARED_DAYS), day))
     return near if row["site"] is None else near.filter(pl.col("site") == row["site"])

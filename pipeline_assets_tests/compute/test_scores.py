@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline_assets.compute import scores, sharding
+from pipeline_assets.compute.publish import rebuild_days
+from pipeline_assets.kernel.schemas import MODEL, SERVING
 from pipeline_assets.models.incidents import whole
 from pipeline_assets.storage.tables import read_table
 from pipeline_assets_tests.world import World
@@ -64,3 +67,14 @@ def test_a_day_that_comes_late_changes_the_start_of_the_next_day_s_incident(
 ) -> None:
     rows = at_once.table("incidents")
     assert published(tmp_path, [*DAYS[:-2], MORNING], [EVENING]).table("incidents") == rows
+
+
+def test_days_that_are_too_large_for_memory_say_the_same(
+    at_once: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {name: at_once.table(name) for name in (*SERVING, *MODEL)}
+    assert any(changes for *_, changes, _ in before["incidents"])
+    monkeypatch.setattr(sharding, "ROWS_TOGETHER", 10)
+    monkeypatch.setattr(scores, "_VISITS_TOGETHER", 0)
+    rebuild_days(at_once.context, DAYS)
+    assert {name: at_once.table(name) for name in before} == before

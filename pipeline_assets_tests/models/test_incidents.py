@@ -176,7 +176,7 @@ def test_what_carries_the_difference_is_named() -> None:
         ],
         schema=MODEL_CLIENT_PROFILES.schema,
     )
-    (row,) = explain(incidents, by_hour, visits, paths, profiles).iter_rows(named=True)
+    (row,) = explain(incidents, by_hour, visits.lazy(), paths, profiles).iter_rows(named=True)
     assert [tuple(change.values()) for change in row["changes"]] == [
         ("status", "5xx", 80.0, 2.0),
         ("client", "10.0.0.1", 70.0, 20.0),
@@ -194,7 +194,7 @@ def test_where_a_client_asks_for_unusually_many_paths_the_clients_are_told_by_th
         schema=MODEL_CLIENT_PROFILES.schema,
     ).with_columns(site=pl.lit("a"), kind=pl.lit("scanner"))
     incidents = find_incidents(by_hour, MINUTES, THRESHOLD)
-    (row,) = explain(incidents, by_hour, visits, paths, profiles).iter_rows(named=True)
+    (row,) = explain(incidents, by_hour, visits.lazy(), paths, profiles).iter_rows(named=True)
     assert [tuple(change.values()) for change in row["changes"]] == [
         ("client", "10.0.0.1", 400.0, 4.0),
         ("client", "10.0.0.2", 3.0, 0.0),

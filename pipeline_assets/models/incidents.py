@@ -47,7 +47,7 @@ class _Part:
 def find_incidents(hours: pl.DataFrame, minutes: pl.DataFrame, threshold: float) -> pl.DataFrame:
     """The incidents of some days (columns: `schemas.MODEL_INCIDENTS`), without what changed.
 
-    `hours` are rows of `traffic_scores`; `minutes` are `series.score_minutes`, both with that threshold.
+    `hours` are rows of `traffic_scores`; `minutes` are `scoring.score_minutes`, both with that threshold.
     """
     rows = pl.concat(
         [

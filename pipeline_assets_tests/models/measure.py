@@ -1,10 +1,10 @@
-"""How well the detector does: `python -m pipeline_assets_tests.models.measure [SEEDS] [--nab FOLDER OUT] [--agents FOLDER]`.
+"""How well the detector does: `python -m pipeline_assets_tests.models.measure [SEEDS]`, or with an option.
 
 What belongs here: the numbers of docs/model.md, made again. What does not: tests. With `--nab` it writes the
 scores of each file of a copy of the Numenta Anomaly Benchmark to OUT, as `category/file.csv` with a column
 `anomaly_score`, for a scorer to read. With `--agents` it tells how many bots are known, and how many browsers
 called bots, among the user agents in a copy of the test fixtures of Matomo's Device Detector (its Python port
-has them, too).
+has them, too). With `--speed` it tells how many CPU seconds scoring so many busy sites and days takes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import time
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,8 @@ import numpy.typing as npt
 import polars as pl
 
 from pipeline_assets.kernel.user_agents import look_up
-from pipeline_assets.models.detector import HISTORY_DAYS, score_day, slots_a_day
+from pipeline_assets.models.detector import HISTORY_DAYS, Expectations, slots_a_day
+from pipeline_assets.models.scoring import score_minutes, sites_by_the_minute
 from pipeline_assets.settings import Settings
 from pipeline_assets_tests.models import kpi
 
@@ -38,11 +41,11 @@ def scores_of(values: Array, step_minutes: int, floor: float) -> Array:
     days = -(-len(values) // slots)
     padded = np.full((HISTORY_DAYS + days) * slots, np.nan)
     padded[HISTORY_DAYS * slots :][: len(values)] = values
-    found = [
-        score_day(padded[day * slots : (day + HISTORY_DAYS + 1) * slots], step_minutes, floor).score
-        for day in range(days)
-    ]
-    return np.nan_to_num(np.abs(np.concatenate(found)[: len(values)]))
+    expectations = Expectations.of(padded[None], step_minutes)
+    floors = np.full((1, 1), floor)
+    found: list[Array] = [expectations.score(HISTORY_DAYS + day, [0], floors).score[0] for day in range(days)]
+    scores: Array = np.nan_to_num(np.abs(np.concatenate(found)[: len(values)]))
+    return scores
 
 
 def measure_traffic(seeds: range) -> tuple[pl.DataFrame, dict[float, float]]:
@@ -107,13 +110,48 @@ def measure_agents(folder: Path) -> pl.DataFrame:
     return asked.group_by(kind=kind).agg(pl.len(), called_bots=pl.col("is_bot").mean()).sort("kind")
 
 
+def measure_speed(sites: int, days: int) -> float:
+    """CPU seconds of scoring so many days by the minute, of sites with some 30 to 300 requests a minute."""
+    draw, first = np.random.default_rng(1), date(2024, 1, 1)
+    dates = [first + timedelta(days=day) for day in range(HISTORY_DAYS + days)]
+    parts = []
+    for site in range(sites):
+        mean = 30 * (1 + site % 10) * (1 + 0.6 * np.sin(np.arange(1440) / 720 * np.pi))
+        for status, share in (("2xx", 0.9), ("3xx", 0.05), ("4xx", 0.04), ("5xx", 0.01)):
+            for is_bot in (True, False):
+                hits = draw.poisson(mean * share / 2, (len(dates), 1440)).ravel()
+                part = pl.DataFrame({"event_date": dates}).join(
+                    pl.DataFrame({"slot": pl.int_range(1440, dtype=pl.Int32, eager=True)}), how="cross"
+                )
+                what = {"site": f"site{site}", "status_class": status, "is_bot": is_bot}
+                part = part.with_columns(pl.Series("hits", hits), **{k: pl.lit(v) for k, v in what.items()})
+                parts.append(part.filter(pl.col("hits") > 0))
+    rows = pl.concat(parts).with_columns(
+        hour=(pl.col("slot") // 60).cast(pl.Int8), minute=pl.col("slot") % 60, bytes=pl.col("hits") * 1000
+    )
+    by_hour = rows.group_by("event_date", "hour", "site").agg(observed=pl.col("hits").sum().cast(pl.Float64))
+    in_all = by_hour.group_by("event_date", "hour").agg(pl.col("observed").sum())
+    values = pl.concat([by_hour, in_all], how="diagonal").with_columns(
+        series=pl.lit("hits"), is_complete=pl.lit(value=True)
+    )
+    visits = rows.group_by("event_date", "slot", "site").agg(visits=pl.col("hits").sum() // 8)
+    wanted = dates[HISTORY_DAYS:]
+    began = time.process_time()
+    score_minutes(rows, visits, values, sites_by_the_minute(values, wanted), THRESHOLD)
+    return time.process_time() - began
+
+
 def main() -> None:
     """Print the table, and write the benchmark's scores where a copy of it is given."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("seeds", type=int, nargs="?", default=3)
     parser.add_argument("--nab", type=Path, nargs=2, metavar=("FOLDER", "OUT"))
     parser.add_argument("--agents", type=Path, metavar="FOLDER")
+    parser.add_argument("--speed", type=int, nargs=2, metavar=("SITES", "DAYS"))
     chosen = parser.parse_args()
+    if chosen.speed:
+        print(f"{measure_speed(*chosen.speed):.2f} s")
+        return
     if chosen.agents:
         print(measure_agents(chosen.agents))
         return

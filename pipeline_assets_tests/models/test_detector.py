@@ -7,21 +7,30 @@ What belongs here: the pure score. What does not: which series there are (`test_
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.models.detector import HISTORY_DAYS, score_day, slots_a_day
+from pipeline_assets.models.detector import HISTORY_DAYS, Expectations, Scored, _rolling_medians, slots_a_day
 from pipeline_assets_tests.models import kpi
 from pipeline_assets_tests.models.measure import THRESHOLD, scores_of
 
 DAYS = HISTORY_DAYS + 1
+Array = npt.NDArray[np.float64]
 
 
-def noisy(seed: int, step: int = 60, mean: float = 50.0) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def score_day(values: Array, step: int, floor: float = 0.0) -> Scored:
+    """The last day of one series."""
+    found = Expectations.of(values[None], step).score(HISTORY_DAYS, [0], np.full((1, 1), floor))
+    return Scored(found.expected[0], found.spread[0], found.score[0], found.confidence[0])
+
+
+def noisy(seed: int, step: int = 60, mean: float = 50.0) -> Array:
     slots = slots_a_day(step)
     season = mean + mean / 2 * np.sin(np.arange(DAYS * slots) * 2 * np.pi / slots)
-    return season + np.random.default_rng(seed).normal(0, 1, DAYS * slots)
+    values: Array = season + np.random.default_rng(seed).normal(0, 1, DAYS * slots)
+    return values
 
 
 def test_a_series_that_repeats_itself_is_expected_to_and_one_slot_stands_out() -> None:
@@ -82,8 +91,51 @@ def test_an_incident_of_yesterday_is_not_expected_today() -> None:
     assert np.abs(score_day(values, 60).expected - calm.expected).max() < 2
 
 
+def with_gaps(seed: int, step: int, series: int, days: int) -> Array:
+    """Series of which some begin late, some have gaps, and all lack the last minute of each day."""
+    draw, slots = np.random.default_rng(seed), slots_a_day(step)
+    values = draw.poisson(30, (series, days * slots)).astype(float)
+    for row in values:
+        if draw.random() < 0.3:
+            row[: draw.integers(days * slots)] = np.nan
+        for start in draw.integers(0, days * slots, draw.integers(4)):
+            row[start : start + draw.integers(1, 2 * slots)] = np.nan
+        if draw.random() < 0.2:
+            row[draw.random(len(row)) < 0.5] = np.nan
+    values[:, slots - 1 :: slots] = np.nan
+    return values
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([4, 5, 60]))
+def test_days_and_series_scored_together_have_the_bits_of_each_alone(seed: int, step: int) -> None:
+    values, slots = with_gaps(seed, step, 3, DAYS + 9), slots_a_day(step)
+    together = Expectations.of(values, step)
+    for day in (HISTORY_DAYS, HISTORY_DAYS + 1, HISTORY_DAYS + 9):
+        scored = together.score(day, [2, 0], np.array([[1.5], [0.0]]))
+        for place, (row, floor) in enumerate(((2, 1.5), (0, 0.0))):
+            alone = score_day(values[row, (day - HISTORY_DAYS) * slots : (day + 1) * slots], step, floor)
+            for name in ("expected", "spread", "score", "confidence"):
+                found, wanted = getattr(scored, name)[place], getattr(alone, name)
+                assert np.array_equal(found, wanted, equal_nan=True), name
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([5, 24, 25, 40]))
+def test_rolling_medians_are_those_of_each_window(seed: int, window: int) -> None:
+    rows = with_gaps(seed, 60, 3, 6)
+    found = _rolling_medians(rows, window)
+    for row, medians in zip(rows, found, strict=True):
+        known = np.flatnonzero(~np.isnan(row))
+        for slot in range(window, known[-1] + 1 if len(known) else 0):
+            before = row[slot - window : slot]
+            before = before[~np.isnan(before)]
+            wanted = np.median(before) if len(before) >= window // 2 else np.nan
+            assert medians[slot] == pytest.approx(wanted, rel=1e-15, nan_ok=True)
+
+
 def test_other_lengths_are_refused() -> None:
-    with pytest.raises(ValueError, match="are not 29 days of 24"):
+    with pytest.raises(ValueError, match="are not 29 days of 24 or more"):
         score_day(np.zeros(100), 60)
 
 

@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 3000
 AZURITE_PORT ?= 10000
+# One more than there are processors, of which CI has two: a third of the time tests wait for what they have started.
+WORKERS ?= 3
 
 # dg wants to know its environment, and warns of previews in packages that we don't use.
 DG_DEV := PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)" PYTHONWARNINGS="ignore:Class" \
@@ -43,13 +45,13 @@ azurite: $(VENV)/installed-dev ## Start an Azure storage account of your own on 
 	@$(BIN)/python -m pipeline_assets_tests.azurite .azurite $(AZURITE_PORT)
 
 test: $(VENV)/installed-dev ## Run the tests
-	@$(BIN)/python -m pytest -n 2 -m "not long"
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not long"
 
 test-fast: $(VENV)/installed-dev ## Run the tests that start no other process
-	@$(BIN)/python -m pytest -n 2 -m "not slow and not long"
+	@$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not long"
 
 test-long: $(VENV)/installed-dev ## Run the tests that take minutes: long histories, kills at every step, Azure from outside
-	@$(BIN)/python -m pytest -n 2 -m long
+	@$(BIN)/python -m pytest -n $(WORKERS) -m long
 
 test-all: test test-long ## Run all tests
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -28,21 +29,32 @@ settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Spread tests over the workers one by one, those of an end-to-end file together, and all of Spark's.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins early: begun last, it would leave all but one processor idle."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
-    A file's service takes many seconds to start, so it is started once. (The plugin's own `loadgroup` does not
-    group under this pytest: it renames tests in a way that pytest 9.2 no longer looks at.)
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Spread tests over the workers one by one, but those together that share what takes seconds to make.
+
+    These are the tests of Spark, and of a file that makes something once for all of them. (The plugin's own
+    `loadgroup` does not group under this pytest: it renames tests in a way that pytest 9.2 no longer looks at.)
     """
     from xdist.scheduler import LoadScopeScheduling
 
-    class ByService(LoadScopeScheduling):  # type: ignore[misc]
+    class BySharedThings(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             if "/spark/" in nodeid:
                 return "spark"
-            return nodeid.split("::")[0] if "/end_to_end/" in nodeid else nodeid
+            file = nodeid.split("::")[0]
+            return file if _shares(config.rootpath / file) else nodeid
 
-    return ByService(config, log)
+    return BySharedThings(config, log)
+
+
+@cache
+def _shares(file: Path) -> bool:
+    return file.parent.name == "end_to_end" or 'scope="module"' in file.read_text()
 
 
 @pytest.fixture(scope="session")

@@ -278,6 +278,7 @@ def check_history(seed: int, steps: int, new_storage: NewStorage) -> None:
     assert tables(other) == shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [FOLDER])
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))

@@ -201,7 +201,7 @@ def _by_spark(spec: JobSpec) -> Iterator[UnitAnswer]:
     from pipeline_assets.compute.spark.run import run_job
     from pipeline_assets.compute.spark.session import open_session
 
-    return run_job(open_session("pipeline-assets"), spec, _say)
+    return run_job(open_session(), spec, _say)
 
 
 def _here(context: Context, spec: JobSpec) -> Iterator[UnitAnswer]:

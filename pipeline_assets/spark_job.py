@@ -70,7 +70,7 @@ def in_spark(spec: JobSpec, progress: Callable[[str], None]) -> Iterator[UnitAns
     from pipeline_assets.compute.spark.run import run_job
     from pipeline_assets.compute.spark.session import open_session
 
-    return run_job(open_session("pipeline-assets"), spec, progress)
+    return run_job(open_session(), spec, progress)
 
 
 def is_lost(error: BaseException) -> bool:

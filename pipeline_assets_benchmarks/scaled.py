@@ -132,7 +132,7 @@ def spark(megabytes: int, folder: Path) -> dict[str, Any]:
     from pipeline_assets.settings_elsewhere import public_variables
 
     it = landed(make_corpus(folder.parent, megabytes).plain, folder)
-    session = open_session("benchmark", master="local[*]", conf={"spark.ui.enabled": "false"})
+    session = open_session("local[*]", {"spark.ui.enabled": "false"})
     variables = public_variables(Settings(storage=str(folder)))
     spec = JobSpec(("bronze", "silver", "gold"), it.units, reuse=True, settings=variables)
 

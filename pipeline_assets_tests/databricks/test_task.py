@@ -66,7 +66,6 @@ def test_a_new_cluster_is_as_the_settings_say_and_shows_no_secret() -> None:
             "AZURE_STORAGE_SERVICE_ENDPOINT": "https://weblogs.blob.core.windows.net",
             "AZURE_STORAGE_KEY": "{{secrets/pipeline/storage}}",
             "REGION": "north",
-            "POLARS_MAX_THREADS": "1",
         },
     }
 

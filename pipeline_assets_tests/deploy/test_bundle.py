@@ -158,7 +158,7 @@ def test_secrets_are_references_and_the_settings_are_settings(bundle: dict[str, 
     for declared in declared_jobs(bundle).values():
         for cluster in declared["job_clusters"]:
             variables = cluster["new_cluster"]["spark_env_vars"]
-            assert variables.keys() <= known | {"POLARS_MAX_THREADS"}
+            assert variables.keys() <= known
             assert variables["PIPELINE_STORAGE"] == "az://myaccount"
             for name, value in variables.items():
                 assert name not in secret or re.fullmatch(r"\{\{secrets/[\w-]+/[\w-]+\}\}", value)

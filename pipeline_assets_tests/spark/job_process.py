@@ -15,7 +15,7 @@ from pipeline_assets_tests.storages import Storage
 
 def main(master: str) -> None:
     """Make all layers of all daily deliveries, and publish them."""
-    world = SparkWorld(Storage.of_environment(), open_session("job", master=master, conf=QUIET))
+    world = SparkWorld(Storage.of_environment(), open_session(master, QUIET))
     days = [name for name in world.context.store.children("logs") if name != "incremental"]
     world.landed = {f"logs/{day}/any": b"" for day in days}
     print("started", flush=True)

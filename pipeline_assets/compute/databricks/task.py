@@ -24,8 +24,6 @@ _TASK: Final = "pipeline"
 _SERVERLESS_VERSION: Final = "4"
 # The driver is the one machine whose loss ends the job.
 _ON_DEMAND_MACHINES: Final = 1
-# A task has one processor, and Polars would start a thread for each that the machine has.
-_TASKS: Final = {"POLARS_MAX_THREADS": "1"}
 _AVAILABILITY: Final = {
     "never": compute.AzureAvailability.ON_DEMAND_AZURE,
     "with_fallback": compute.AzureAvailability.SPOT_WITH_FALLBACK_AZURE,
@@ -108,9 +106,7 @@ def _cluster(settings: Settings) -> compute.ClusterSpec:
         # Only such a cluster, or one that is shared, may read a wheel in a volume.
         data_security_mode=compute.DataSecurityMode.SINGLE_USER,
         single_user_name=settings.databricks_single_user or None,
-        spark_env_vars=(
-            _TASKS | _place(settings) | settings.databricks_plain | settings.databricks_references
-        ),
+        spark_env_vars=_place(settings) | settings.databricks_plain | settings.databricks_references,
     )
     if fewest == most:
         cluster.num_workers = most

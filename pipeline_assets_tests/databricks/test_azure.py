@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from azure.storage.blob import BlobServiceClient
 
-from pipeline_assets.compute.databricks.blob_channel import CONTAINER
+from pipeline_assets.compute.databricks.channel import CONTAINER
 from pipeline_assets.kernel.schemas import SERVING
 from pipeline_assets.storage.units import Unit
 from pipeline_assets_tests.azurite import Azurite
@@ -20,7 +20,7 @@ from pipeline_assets_tests.databricks.jobs_api import JobsApi
 from pipeline_assets_tests.storages import Storage
 from pipeline_assets_tests.world import World
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # the libraries' own, hundreds of them
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from pipeline_assets_tests.databricks.jobs_api import UNANSWERED
 from pipeline_assets_tests.databricks.without_spark import entry
 from pipeline_assets_tests.world import World
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # the libraries' own, hundreds of them
+pytestmark = pytest.mark.slow
 
 BRONZE = ["bronze/daily/requests", "bronze/daily/errors", "bronze/daily/rejected"]
 

@@ -23,7 +23,7 @@ from pipeline_assets_tests.spark_here import spark_environment
 from pipeline_assets_tests.storages import Storage
 from pipeline_assets_tests.world import World
 
-pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]  # the libraries' own, hundreds of them
+pytestmark = pytest.mark.long
 
 SUBMIT = "--master local[2] --conf spark.ui.enabled=false --conf spark.log.level=ERROR pyspark-shell"
 

@@ -21,8 +21,11 @@ from pipeline_assets.storage.parts import PartWriter, part_paths, scan_table
 from pipeline_assets.storage.quarantine import InvalidRowsError
 from pipeline_assets.storage.units import Unit
 
-# What one rollup may gather before it is written: that of some 150 MB of log, or more.
+# What one rollup may gather before it is written, merged: that of some 150 MB of log, or more. Where two
+# parts of silver have hardly a key in common, to merge them costs a third of what rolling up does, and gains
+# nothing: such rollups gather only as long as they would make small parts.
 _GATHERED_BYTES: Final = 32 << 20
+_SMALL_BYTES: Final = 4 << 20
 
 # Takes the rows of a rollup, by its name.
 Write = Callable[[str, pl.LazyFrame], None]
@@ -81,7 +84,8 @@ def _gather(gathered: dict[str, list[pl.DataFrame]], rolled: Mapping[str, pl.Dat
 def _write(gathered: dict[str, list[pl.DataFrame]], write: Write, *, beyond: int) -> None:
     """Write the rollups that have come to more than so many bytes; they are then gathered no more."""
     for name in list(gathered):
-        if sum(frame.estimated_size() for frame in gathered[name]) > beyond:
+        most = beyond if ROLLUPS[name].recurs else min(beyond, _SMALL_BYTES)
+        if sum(frame.estimated_size() for frame in gathered[name]) > most:
             lazy = [frame.lazy() for frame in gathered.pop(name)]
             write(name, ROLLUPS[name].merge_files(lazy) if len(lazy) > 1 else lazy[0])
 

@@ -8,18 +8,31 @@ number for each takes a third of the time that texts take, and what a text says 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 from polars import selectors
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-def coded(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows with every text column as categories: equal texts are equal, and they sort as texts do.
+    Words = npt.NDArray[np.uint64]
 
-    The categories belong to these rows alone, so they go when the rows do.
+# Beyond this, numbers of rows would not fit into 64 bits.
+_NUMBERS: Final = 1 << 64
+
+
+def coded(rows: pl.LazyFrame, names: Collection[str] = ()) -> pl.LazyFrame:
+    """The rows with these text columns, or all, as categories: equal texts are equal, and sort as texts do.
+
+    Each column has categories of its own, which go when the rows do. If they had them in common, threads that
+    code several columns at once would wait for each other.
     """
-    return rows.with_columns(selectors.string().cast(pl.Categorical(pl.Categories.random())))
+    schema = rows.collect_schema()
+    texts = names or [name for name, dtype in schema.items() if dtype == pl.String]
+    return rows.with_columns(pl.col(name).cast(pl.Categorical(pl.Categories.random())) for name in texts)
 
 
 def spelled(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -55,3 +68,38 @@ def brought_together(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
         if not numbers.is_sorted():
             rows = rows.sort(numbers, maintain_order=True)
     return rows
+
+
+def numbered(columns: Sequence[pl.Series]) -> Words:
+    """A number for each row, the same where the rows have the same in all of these coded columns."""
+    import numpy as np
+
+    numbers = np.zeros(len(columns[0]), np.uint64)
+    highest = 0
+    for column in columns:
+        codes = column.to_physical()
+        most = codes.max()
+        different = int(most) + 2 if isinstance(most, int) else 1
+        if different <= 2 and not codes.null_count():  # one text in all rows
+            continue
+        these = codes.cast(pl.UInt64).fill_null(different - 1).to_numpy()
+        if (highest + 1) * different > _NUMBERS:
+            numbers = np.unique(numbers, return_inverse=True)[1].astype(np.uint64)
+            highest = int(numbers.max())
+        numbers = numbers * np.uint64(different) + these
+        highest = (highest + 1) * different - 1
+    return numbers
+
+
+def sorting(numbers: Words) -> npt.NDArray[np.int64]:
+    """The places of some numbers in their order; those of equal numbers as they come.
+
+    Where a number and its place fit into 64 bits they are sorted as one, which takes a third of the time.
+    """
+    import numpy as np
+
+    bits = np.uint64(max(len(numbers) - 1, 1).bit_length())
+    if len(numbers) and int(numbers.max()) >> (64 - int(bits)):
+        return np.argsort(numbers, kind="stable")
+    both = pl.Series((numbers << bits) | np.arange(len(numbers), dtype=np.uint64)).sort().to_numpy()
+    return (both & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -33,6 +33,9 @@ from pipeline_assets.kernel.schemas import (
     Table,
 )
 from pipeline_assets.kernel.visits import join_intervals, visits_of
+
+if TYPE_CHECKING:
+    from polars.lazyframe.group_by import LazyGroupBy
 
 # Lengths, in characters, at which gold cuts what clients send. Texts that begin alike count as one.
 USER_AGENT_CHARACTERS: Final = 512
@@ -61,7 +64,8 @@ class Rollup:
     Sources are silver's tables and `lines`, those lines of files that became no row (source_file,
     event_date, site, fate, reason, lines). Each gives rows that are merged already. `keys` are the columns
     that tell rows apart, the landed file first; `merge` is given rows and those keys. `proofs` say for a
-    source which rows' hits, added up, are all of its rows.
+    source which rows' hits, added up, are all of its rows. `recurs` says that its keys come again through all
+    of a log, and not only within an hour or so.
     """
 
     table: Table
@@ -69,6 +73,7 @@ class Rollup:
     keys: tuple[str, ...]
     merge: Merge
     proofs: Mapping[str, pl.Expr] = field(default_factory=dict)
+    recurs: bool = False
 
     def roll_up(self, source: str, silver: pl.LazyFrame) -> pl.LazyFrame:
         """What rows of one silver table give, rolled up by landed file; their texts may be coded."""
@@ -148,36 +153,44 @@ def proven_rows(rollups: Mapping[str, pl.DataFrame | pl.LazyFrame], source: str)
     return 0
 
 
-def _bounded(requests: pl.DataFrame) -> pl.DataFrame:
-    """Rows of silver `requests` with the texts that clients choose cut to the lengths that gold keeps."""
+def _prepared(requests: pl.DataFrame) -> pl.DataFrame:
+    """Rows of silver `requests` as the rollups take them, read and coded once for all of them.
+
+    Texts that rows are grouped by are coded, those that clients choose cut to the lengths that gold keeps.
+    `referrer` is a Referer without its query. `path_hash` is there for a client's different paths, and
+    `probe_hash` for those of scanners.
+    """
     limits = {"user_agent": USER_AGENT_CHARACTERS, "path": PATH_CHARACTERS}
-    referrer = answers(requests["referer"], lambda texts: texts.to_frame().select(_referrer))
-    return requests.drop("referer").with_columns(
-        referrer.to_series(),
-        # Few texts are that long, so most rows are only asked for their length.
-        *(
-            pl.col(name).str.slice(0, limit)
-            for name, limit in limits.items()
-            if (requests[name].str.len_bytes() > limit).any()
-        ),
+    # Few texts are that long, so most rows are only asked for their length.
+    cut = [
+        pl.col(name).str.slice(0, limit)
+        for name, limit in limits.items()
+        if (requests[name].str.len_bytes() > limit).any()
+    ]
+    rows = coded(requests.lazy().with_columns(cut), _GROUPED_BY).collect()
+    referrer = answers(
+        rows["referer"], lambda texts: coded(texts.to_frame().lazy().select(_referrer)).collect()
     )
-
-
-_referrer: Final = without_query(pl.first()).str.slice(0, PATH_CHARACTERS).alias("referrer")
-
-
-def _hashed(requests: pl.DataFrame) -> pl.DataFrame:
-    """The rows with `path_hash`, for a client's different paths, and `probe_hash`, for those of scanners."""
     asked = answers(
-        requests["path"], lambda texts: probes_among(texts).with_columns(hash=sketches.hash_texts(texts))
+        rows["path"], lambda texts: probes_among(texts).with_columns(hash=sketches.hash_texts(texts))
     )
     status, found = pl.col("status"), {name: asked[name] for name in asked.columns}
     # A page brings its files with it, so they would say how pages are made and not what a client looks for.
     is_looked_for = (pl.col("path_kind") == "page") | (status >= 400)
     is_probe = pl.lit(found["always"]) | (pl.lit(found["unless_served"]) & status.is_between(400, 499))
-    return requests.with_columns(
-        path_hash=pl.when(is_looked_for).then(found["hash"]), probe_hash=pl.when(is_probe).then(found["hash"])
+    return rows.with_columns(
+        referrer.to_series(),
+        path_hash=pl.when(is_looked_for).then(found["hash"]),
+        probe_hash=pl.when(is_probe).then(found["hash"]),
     )
+
+
+_referrer: Final = without_query(pl.first()).str.slice(0, PATH_CHARACTERS).alias("referrer")
+# Texts of silver that rows are grouped by, or that are asked about by distinct value.
+_GROUPED_BY: Final = (
+    *("source_file", "site", "status_class", "remote_host", "user_agent", "method", "protocol"),
+    *("path", "path_kind", "referer"),
+)
 
 
 def _traffic(requests: pl.LazyFrame) -> pl.LazyFrame:
@@ -197,9 +210,17 @@ def _traffic(requests: pl.LazyFrame) -> pl.LazyFrame:
 
 def _visitors(requests: pl.LazyFrame) -> pl.LazyFrame:
     keys = list(_VISITORS_KEYS)
-    answers = [pl.col(name).min() for name in _AGENT]
-    counted = requests.group_by(*keys, written_date().alias("written_date")).agg(
-        *answers, pl.len().cast(pl.Int64).alias("hits"), pl.col("bytes").sum()
+    rows = requests.collect()
+    # What a user agent is follows from its text, so it is known by one row, unless the text is cut.
+    longest = rows["user_agent"].unique().cast(pl.String).str.len_chars().max()
+    is_cut = isinstance(longest, int) and longest >= USER_AGENT_CHARACTERS
+    answers = [pl.col(name).min() for name in _AGENT] if is_cut else []
+    counted = (
+        rows.lazy()
+        .group_by(*keys, written_date().alias("written_date"))
+        .agg(*answers, pl.len().cast(pl.Int64).alias("hits"), pl.col("bytes").sum())
+        .collect()
+        .lazy()
     )
     by_hour = counted.group_by(keys).agg(*answers, pl.col("hits", "bytes").sum())
     # GoAccess's day is the date as written, and it leaves out requests that were answered with 4xx.
@@ -210,13 +231,16 @@ def _visitors(requests: pl.LazyFrame) -> pl.LazyFrame:
         .agg(answers)
         .with_columns(
             hour=pl.lit(None, pl.Int8),
-            status_class=pl.lit(None, pl.String),
+            status_class=pl.lit(None, rows.schema["status_class"]),
             hits=pl.lit(0, pl.Int64),
             bytes=pl.lit(0, pl.Int64),
         )
     )
-    columns = GOLD_VISITORS.column_names
-    return pl.concat([spelled(rows).select(columns) for rows in (by_hour, by_written_date)])
+    found = pl.concat([by_hour, by_written_date.select(by_hour.collect_schema().names())])
+    if not is_cut:
+        known = rows.lazy().group_by("user_agent").agg(pl.col(_AGENT).first())
+        found = found.join(known, on="user_agent", how="left", nulls_equal=True)
+    return found.select(GOLD_VISITORS.column_names)
 
 
 def _clients(requests: pl.LazyFrame) -> pl.LazyFrame:
@@ -241,51 +265,55 @@ def _clients(requests: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _request_counts(requests: pl.LazyFrame) -> pl.LazyFrame:
-    path, referrer, status = pl.col("path"), pl.col("referrer"), pl.col("status")
+    path, status = pl.col("path"), pl.col("status")
     hits, size = pl.len().cast(pl.Int64), pl.col("bytes").sum()
+    again, size_again = pl.col("hits").sum(), pl.col("bytes").sum()
+    # What a Referer is, and what a file or a site has, is the same in many rows, so those are counted first.
+    by_referer = _grouped(requests, pl.col("referer")).agg(
+        pl.col("referrer_kind", "referrer", "search_phrase").first(), hits=hits, bytes=size
+    )
+    by_place = _grouped(
+        requests,
+        pl.col("vhost").is_not_null().alias("says_site"),
+        pl.col("method").is_null().alias("is_malformed"),
+    ).agg(hits=hits, first_seen=pl.col("timestamp").min(), last_seen=pl.col("timestamp").max())
     # Each aspect with the rows it counts, its keys, and what it adds up.
-    aspects: list[tuple[str, pl.Expr | None, dict[str, pl.Expr], dict[str, pl.Expr]]] = [
+    aspects: list[tuple[str, pl.LazyFrame, dict[str, pl.Expr], dict[str, pl.Expr]]] = [
         (
             "path",
-            path.is_not_null(),
+            requests.filter(path.is_not_null()),
             {"key_1": path, "key_2": pl.col("path_kind")},
             {"hits": hits, "bytes": size, "failures": (status >= 400).sum().cast(pl.Int64)},
         ),
         (
             "not_found",
-            path.is_not_null() & (status == 404),
-            {"key_1": path, "key_2": referrer},
+            requests.filter(path.is_not_null() & (status == 404)),
+            {"key_1": path, "key_2": pl.col("referrer")},
             {"hits": hits, "bytes": size},
         ),
         (
             "referrer",
-            None,
-            {"key_1": pl.col("referrer_kind"), "key_2": referrer, "key_3": pl.col("search_phrase")},
-            {"hits": hits, "bytes": size},
+            by_referer,
+            {"key_1": pl.col("referrer_kind"), "key_2": pl.col("referrer"), "key_3": pl.col("search_phrase")},
+            {"hits": again, "bytes": size_again},
         ),
         (
             "file",
-            None,
+            by_place,
             # Whether the lines say their site themselves; if not, the site has files of its own.
-            {
-                "key_1": pl.col("source_file"),
-                "key_2": pl.when(pl.col("vhost").is_not_null()).then(pl.lit("vhost")),
-            },
-            {"hits": hits, "first_seen": pl.col("timestamp").min(), "last_seen": pl.col("timestamp").max()},
+            {"key_1": pl.col("source_file"), "key_2": pl.when("says_site").then(pl.lit("vhost"))},
+            {"hits": again, "first_seen": pl.col("first_seen").min(), "last_seen": pl.col("last_seen").max()},
         ),
         (
             "line",
-            None,
-            {
-                "key_1": pl.lit("parsed"),
-                "key_2": pl.when(pl.col("method").is_null()).then(pl.lit(MALFORMED)),
-            },
-            {"hits": hits},
+            by_place,
+            {"key_1": pl.lit("parsed"), "key_2": pl.when("is_malformed").then(pl.lit(MALFORMED))},
+            {"hits": again},
         ),
         *(
             (
                 measure,
-                pl.col(measure).is_not_null(),
+                requests.filter(pl.col(measure).is_not_null()),
                 {"bucket": histograms.bucket_of(pl.col(measure))},
                 {"hits": hits, "bytes": pl.col(measure).clip(lower_bound=0).sum()},
             )
@@ -294,22 +322,20 @@ def _request_counts(requests: pl.LazyFrame) -> pl.LazyFrame:
     ]
     return pl.concat(
         [
-            spelled(
-                (requests if counted is None else requests.filter(counted))
-                .group_by(
-                    "source_file", "event_date", "site", *(key.alias(name) for name, key in keys.items())
-                )
-                .agg(**sums)
-            )
+            spelled(_grouped(rows, *(key.alias(name) for name, key in keys.items())).agg(**sums))
             .with_columns(
                 aspect=pl.lit(aspect),
                 **{name: none for name, none in _NO_KEYS.items() if name not in keys},
                 **{name: nothing for name, nothing in _NOTHING_ELSE.items() if name not in sums},
             )
             .select(GOLD_COUNTS.column_names)
-            for aspect, counted, keys, sums in aspects
+            for aspect, rows, keys, sums in aspects
         ]
     )
+
+
+def _grouped(rows: pl.LazyFrame, *keys: pl.Expr) -> LazyGroupBy:
+    return rows.group_by("source_file", "event_date", "site", *keys)
 
 
 def _error_counts(errors: pl.LazyFrame) -> pl.LazyFrame:
@@ -412,6 +438,7 @@ ROLLUPS: Final = {
             _COUNTS_KEYS,
             _adding_up_counts,
             {"errors": pl.col("aspect") == "error"},
+            recurs=True,
         ),
     )
 }
@@ -432,8 +459,7 @@ def roll_up_part(source: str, silver: pl.LazyFrame) -> dict[str, pl.DataFrame]:
     """What rows of one source give to each rollup that has it, computed in one pass."""
     rows = silver
     if source == "requests":
-        # Read and coded once for all of them.
-        rows = _hashed(coded(_bounded(silver.select(_REQUEST_COLUMNS).collect()).lazy()).collect()).lazy()
+        rows = _prepared(silver.select(_REQUEST_COLUMNS).collect()).lazy()
     wanted = {name: rollup for name, rollup in ROLLUPS.items() if source in rollup.sources}
     frames = pl.collect_all([rollup.roll_up(source, rows) for rollup in wanted.values()])
     return dict(zip(wanted, frames, strict=True))

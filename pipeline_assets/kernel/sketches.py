@@ -70,8 +70,36 @@ def _mixed(numbers: Words, factor: int) -> Words:
 
 
 def smallest(hashes: pl.Expr) -> pl.Expr:
-    """A list of hashes, in any order and with repetitions, as the set that stands for them."""
-    return hashes.list.drop_nulls().list.unique().list.sort().list.head(SIZE)
+    """A list of hashes, in any order and with repetitions, as the set that stands for them. None is null."""
+    return hashes.map_batches(_sets_of, return_dtype=SET, is_elementwise=True)
+
+
+def _sets_of(lists: pl.Series) -> pl.Series:
+    """The set of each list. All hashes are sorted at once, each behind the number of its list."""
+    import numpy as np
+    import pyarrow as pa
+
+    sizes = lists.list.len().to_numpy()
+    hashes = lists.list.explode(keep_nulls=True, empty_as_null=False)
+    number = np.repeat(np.arange(len(sizes), dtype=np.uint64), sizes)
+    if hashes.null_count():
+        number = number[hashes.is_not_null().to_numpy()]
+        hashes = hashes.drop_nulls()
+    both = (number << np.uint64(_BITS)) | hashes.to_numpy().view(np.uint32)
+    both = pl.Series(both).sort().to_numpy()
+    differs = np.ones(len(both), np.bool_)
+    differs[1:] = both[1:] != both[:-1]
+    both = both[differs]
+    number = (both >> np.uint64(_BITS)).view(np.int64)
+    found = np.bincount(number, minlength=len(sizes))
+    is_kept = np.arange(len(both)) - np.repeat(np.cumsum(found) - found, found) < SIZE
+    values = (both[is_kept] & np.uint64((1 << _BITS) - 1)).astype(np.int32)
+    bounds = np.append(0, np.cumsum(np.minimum(found, SIZE)))
+    arrays = [
+        pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(array)])
+        for kind, array in ((pa.int64(), bounds), (pa.int32(), values))
+    ]
+    return pl.Series(lists.name, pa.LargeListArray.from_arrays(*arrays), SET)
 
 
 def united(groups: LazyGroupBy, sets: Collection[str], others: Iterable[pl.Expr] = ()) -> pl.LazyFrame:

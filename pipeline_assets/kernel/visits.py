@@ -10,12 +10,17 @@ line), so it doesn't depend on the order either.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from pipeline_assets.kernel.codes import brought_together
+from pipeline_assets.kernel.codes import brought_together, numbered, sorting
 from pipeline_assets.kernel.schemas import GOLD_VISITS, TIMESTAMP
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _VISITOR: Final = ("event_date", "site", "remote_host", "user_agent")
 # All but the path say which page is first, and which is last.
@@ -26,8 +31,6 @@ _JOINED: Final = ("is_bot", "started_at", "ended_at", *_ENTRY, *_EXIT, *_SUMS)
 _GAP_US: Final = 30 * 60 * 1_000_000
 # More microseconds than a day and a gap have; so many visitors fit into 64 bits: 67 million.
 _STRETCH: Final = 1 << 37
-# Codes of texts are 32 bits wide, and there are never so many different ones.
-_NO_CODE: Final = (1 << 32) - 1
 
 
 def visits_of(requests: pl.LazyFrame) -> pl.LazyFrame:
@@ -37,61 +40,57 @@ def visits_of(requests: pl.LazyFrame) -> pl.LazyFrame:
     long as gold keeps them. It is `join_intervals` for requests, which are intervals of a moment: none ends
     after a later one.
     """
-    keys = ("source_file", *_VISITOR)
-    moment = pl.col("timestamp")
-    # Address and user agent in one number, so that there are few keys to sort by.
-    user_agent = pl.col("user_agent").to_physical().cast(pl.UInt64).fill_null(_NO_CODE)
+    import numpy as np
+
     rows = requests.select(
-        *keys,
-        "is_bot",
-        "timestamp",
-        "line_number",
-        "path",
+        *("source_file", *_VISITOR, "is_bot", "timestamp", "line_number", "path"),
         pl.col("bytes").fill_null(0),
         is_page=(pl.col("path_kind") == "page").fill_null(value=False),
-        client=pl.col("remote_host").to_physical().cast(pl.UInt64) * (_NO_CODE + 1) + user_agent,
     ).collect()
-    if not _is_in_order(rows):
-        rows = rows.sort("source_file", "line_number")
-    # Requests of one moment stay in the order of their lines.
-    visitor = ["source_file", "site", "client"]
-    rows = brought_together(rows, [*visitor, "timestamp"])
-    is_next = (moment - moment.shift(1)).dt.total_microseconds() > _GAP_US
-    is_another = (pl.col(key) != pl.col(key).shift(1) for key in (*visitor, "event_date"))
-    begins = pl.any_horizontal(is_next, *is_another).fill_null(value=True)
-    ordered = rows.with_columns(visit=begins.cum_sum().set_sorted()).with_columns(
-        page=pl.when("is_page").then(pl.int_range(pl.len(), dtype=pl.Int64))
-    )
-    visits = (
-        ordered.lazy()
-        .group_by("visit", maintain_order=True)
-        .agg(
-            *(pl.col(key).first() for key in keys),
-            pl.col("is_bot").first(),
-            moment.first().alias("started_at"),
-            moment.last().alias("ended_at"),
-            pl.col("page").min().alias("entry"),
-            pl.col("page").max().alias("exit"),
-            pl.col("is_page").sum().cast(pl.Int64).alias("pages"),
-            pl.len().cast(pl.Int64).alias("hits"),
-            pl.col("bytes").sum(),
+    if not rows.height:
+        return GOLD_VISITS.empty().lazy().cast({pl.String: rows.schema["path"]})
+    moment, day = (rows[name].to_physical().to_numpy() for name in ("timestamp", "event_date"))
+    visitor = numbered([rows[name] for name in ("source_file", "site", "remote_host", "user_agent")])
+    # Each visitor's requests by time, and those of one moment in the order of their lines. They come nearly
+    # so, and then a stable sort is little more than a look at them.
+    order = np.argsort(rows["line_number"].to_numpy(), kind="stable")
+    order = order[np.argsort(moment[order], kind="stable")]
+    order = order[sorting(visitor[order])]
+    moment, visitor, day = moment[order], visitor[order], day[order]
+    begins = np.ones(len(order), np.bool_)
+    begins[1:] = (visitor[1:] != visitor[:-1]) | (day[1:] != day[:-1]) | (moment[1:] - moment[:-1] > _GAP_US)
+    first = np.flatnonzero(begins)
+    last = np.append(first[1:], len(order)) - 1
+    is_page = rows["is_page"].to_numpy()[order]
+    place = np.arange(len(order))
+    pages = np.add.reduceat(is_page.astype(np.int64), first)
+    # Of a visit without a page these are places of no meaning, and it has neither end.
+    entry = np.minimum.reduceat(np.where(is_page, place, len(order) - 1), first)
+    leaving = np.maximum.reduceat(np.where(is_page, place, 0), first)
+    has_page = pl.Series(pages > 0)
+    return (
+        rows.select("source_file", *_VISITOR, "is_bot")[order[first]]
+        .lazy()
+        .with_columns(
+            *_page_of(rows, "entry", order[entry], has_page),
+            *_page_of(rows, "exit", order[leaving], has_page),
+            started_at=rows["timestamp"].gather(order[first]),
+            ended_at=rows["timestamp"].gather(order[last]),
+            pages=pl.Series(pages),
+            hits=pl.Series(last - first + 1),
+            bytes=pl.Series(np.add.reduceat(rows["bytes"].to_numpy()[order], first)),
         )
-        .collect()
+        .select(GOLD_VISITS.column_names)
     )
+
+
+def _page_of(
+    rows: pl.DataFrame, end: str, at: npt.NDArray[np.int64], has_page: pl.Series
+) -> Iterator[pl.Series]:
+    """What is kept of the requests at these places, as one end of each visit; nulls where it has no page."""
+    places = pl.select(pl.when(has_page).then(pl.Series(at))).to_series()
     seen = {"at": "timestamp", "file": "source_file", "line": "line_number", "path": "path"}
-    pages = (
-        ordered[column].gather(visits[end]).alias(f"{end}_{name}")
-        for end in ("entry", "exit")
-        for name, column in seen.items()
-    )
-    return visits.with_columns(*pages).lazy().select(GOLD_VISITS.column_names)
-
-
-def _is_in_order(rows: pl.DataFrame) -> bool:
-    """Whether rows of each file follow each other as its lines do, as they come from bronze."""
-    goes_on = pl.col("source_file") == pl.col("source_file").shift(1)
-    is_back = pl.col("line_number") < pl.col("line_number").shift(1)
-    return not rows.select((goes_on & is_back).any()).item()
+    return (rows[column].gather(places).alias(f"{end}_{name}") for name, column in seen.items())
 
 
 def join_intervals(intervals: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:

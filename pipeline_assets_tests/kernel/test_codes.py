@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipeline_assets.kernel.codes import answers, coded, spelled
+from pipeline_assets.kernel import codes
+from pipeline_assets.kernel.codes import answers, coded, numbered, sorting, spelled
 
 TEXTS = st.lists(
     st.none() | st.sampled_from(["", "a", "b", "ä", "Z", "\x00"]) | st.text(max_size=3), max_size=30
@@ -49,3 +51,25 @@ def test_coded_rows_group_and_sort_as_their_texts_do(one: list[str | None], two:
 def test_codes_of_one_frame_are_not_those_of_another(rows: int) -> None:
     frame = pl.DataFrame({"text": ["x"] * rows}, schema={"text": pl.String}).lazy()
     assert coded(frame).collect_schema() != coded(frame).collect_schema()
+
+
+@given(TEXTS, TEXTS, st.sampled_from([1 << 64, 1, 8]))
+def test_rows_have_the_same_number_where_they_say_the_same(
+    one: list[str | None], two: list[str | None], most: int
+) -> None:
+    size = min(len(one), len(two))
+    columns = [pl.Series(texts[:size], dtype=pl.String) for texts in (one, two)]
+    frame = coded(pl.DataFrame({"one": columns[0], "two": columns[1]}).lazy()).collect()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codes, "_NUMBERS", most)
+        numbers = numbered(frame.get_columns()).tolist()
+    said = list(zip(one, two, strict=False))
+    assert [[here == there for there in numbers] for here in numbers] == [
+        [here == there for there in said] for here in said
+    ]
+
+
+@given(st.lists(st.integers(0, 5) | st.integers(0, 2**64 - 1), max_size=30))
+def test_places_come_in_the_order_of_numbers_and_else_as_they_are(numbers: list[int]) -> None:
+    wanted = sorted(range(len(numbers)), key=lambda place: numbers[place])
+    assert sorting(np.array(numbers, np.uint64)).tolist() == wanted

@@ -50,12 +50,15 @@ def older_version() -> Iterator[None]:
     hourly.__name__ = "traffic_hourly"
     keys = projections.PROJECTIONS["traffic_hourly"].keys
 
-    def values(state: Mapping[str, pl.DataFrame], people: object) -> pl.DataFrame:
-        empty = {
-            table.name: table.empty().drop("source_file")
-            for table in (schemas.GOLD_VISITORS, schemas.GOLD_CLIENTS, schemas.GOLD_COUNTS)
-        }
-        return series.hourly_values({**state, **empty})
+    def with_the_others(state: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        others = (schemas.GOLD_VISITORS, schemas.GOLD_CLIENTS, schemas.GOLD_COUNTS)
+        return {**state, **{table.name: table.empty().drop("source_file") for table in others}}
+
+    def of_hours(state: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+        return series.of_hours(with_the_others(state))
+
+    def people(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        return series.people_by_hour(with_the_others(state))
 
     whole: list[tuple[Any, dict[str, Any]]] = [
         (schemas.SERVING, serving),
@@ -66,7 +69,8 @@ def older_version() -> Iterator[None]:
     ]
     with contextlib.ExitStack() as stack:
         stack.enter_context(kernel(OLDER_KERNEL))
-        stack.enter_context(mock.patch.object(projecting, "hourly_values", values))
+        stack.enter_context(mock.patch.object(projecting, "of_hours", of_hours))
+        stack.enter_context(mock.patch.object(projecting, "people_by_hour", people))
         stack.enter_context(mock.patch.object(projecting, "prepared", dict))
         profiles = schemas.MODEL_CLIENT_PROFILES.empty()
         stack.enter_context(mock.patch.object(projecting, "profile_clients", lambda *_: profiles))

@@ -17,7 +17,7 @@ import polars as pl
 
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.gold import refresh_gold
-from pipeline_assets.compute.sharding import are_few, in_shards
+from pipeline_assets.compute.sharding import Pieces, are_few, in_shards
 from pipeline_assets.compute.silver import refresh_silver
 from pipeline_assets.kernel.rollups import ROLLUPS, proven_rows
 from pipeline_assets.kernel.schemas import KERNEL_VERSION, LAYERS
@@ -194,17 +194,34 @@ def held_back_by(day: date, state: DayState, views: Mapping[str, UnitView]) -> s
     return held
 
 
-def state_rows(
-    context: Context, state: DayState, made: Made | None = None
-) -> Iterator[tuple[str, pl.DataFrame]]:
-    """A day's rollups as stored, each by its name and in one piece or several; of empty ones there is none.
+def in_pieces(context: Context, states: Iterable[DayState], made: Made | None = None) -> Iterator[Pieces]:
+    """Rollups of these days by name, as many together as may be in memory at once, without a key in common.
 
-    Those that are in `made` are taken out of it instead of being read.
+    A state that was merged in shards has its parts by shard. Those that are in `made` are taken out of it
+    instead of being read.
     """
-    if made and state.parts in made:
-        yield from made.pop(state.parts).items()
-    else:
-        yield from _stored_rows(context, date.fromisoformat(state.day), state.parts)
+    together: Pieces = {}
+    rows = 0
+    for state in states:
+        for parts in _by_shard(state.parts):
+            more = sum(part.rows for part in parts)
+            if together and not are_few(rows + more):
+                yield together
+                together, rows = {}, 0
+            known = made.pop(state.parts, None) if made else None
+            day = date.fromisoformat(state.day)
+            for name, frame in known.items() if known else _stored_rows(context, day, parts):
+                together.setdefault(name, []).append(frame)
+            rows += more
+    yield together
+
+
+def _by_shard(parts: Iterable[Part]) -> list[list[Part]]:
+    """The parts of a state that were written together (`_write_parts`)."""
+    shards: dict[str, list[Part]] = {}
+    for part in parts:
+        shards.setdefault(part.name.removeprefix(part.table), []).append(part)
+    return list(shards.values())
 
 
 def _stored_rows(context: Context, day: date, parts: Iterable[Part]) -> Iterator[tuple[str, pl.DataFrame]]:

@@ -1,7 +1,7 @@
-"""States to the rows of serving: shard after shard is projected, and what they give is put together.
+"""States to the rows of serving: piece after piece is projected, and what they give is put together.
 
-What belongs here: what is kept of each shard. What does not: the projections (`kernel.projections`), cutting
-(`sharding`), and the commits (`publish`).
+What belongs here: what is kept of each piece. What does not: the projections (`kernel.projections`), which
+rows are a piece (`days`), and the commits (`publish`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pipeline_assets.compute.sharding import Pieces, Spill
 from pipeline_assets.kernel.projections import AS_LARGE_AS_THE_STATE, PROJECTIONS, State, prepared
 from pipeline_assets.kernel.rollups import ROLLUPS
 from pipeline_assets.models.clients import most_telling, profile_clients
-from pipeline_assets.models.series import hourly_values, people_by_hour
+from pipeline_assets.models.series import hourly_values, of_hours, people_by_hour
 
 # Rows of a table; where they are many, frame by frame.
 Rows = pl.DataFrame | Iterator[pl.DataFrame]
@@ -25,16 +25,17 @@ _PROFILES: Final = "client_profiles"
 
 
 class Projecting:
-    """The tables that days say by themselves, of shards that are added one after another.
+    """The tables that days say by themselves, of pieces of their states that are added one after another.
 
-    A single shard is projected table by table as they are asked for; of several, the large table waits on the
-    disk, and of each other one no more rows are kept than it has.
+    If one is all there is, it is projected table by table as they are asked for. Of several, the large table
+    waits on the disk, and of each other one no more rows are kept than matter.
     """
 
     def __init__(self, context: Context) -> None:
         self._known_bots = context.known_bots
-        self._first: State | None = None
+        self._only: State | None = None
         self._gathered: dict[str, pl.DataFrame] = {}
+        self._hours: list[State] = []
         self._people: list[pl.DataFrame] = []
         self._waiting: Spill | None = None
 
@@ -48,18 +49,19 @@ class Projecting:
             self._waiting.__exit__(kind, error, trace)
 
     def add(self, pieces: Pieces) -> None:
-        """Take in a shard: pieces of the rollups of some days, by name, without a row in common."""
+        """Take in rollups of some days, by name, that have no key in common with any other ones."""
         state = prepared(
             {name: pl.concat(pieces.get(name) or [rollup.no_day]) for name, rollup in ROLLUPS.items()}
         )
-        if self._first is None:
-            self._first = state
+        self._hours.append(of_hours(state))
+        if self._waiting is None and self._only is None:
+            self._only = state
             return
         if self._waiting is None:
             self._waiting = Spill()
-            self._put_aside(self._first, self._waiting)
-            # Hours are counted at last, of what is in the first shard alone.
-            self._first = {name: self._first[name] for name in ("traffic", "counts")}
+        if self._only is not None:
+            self._put_aside(self._only, self._waiting)
+            self._only = None
         self._put_aside(state, self._waiting)
 
     def _put_aside(self, state: State, waiting: Spill) -> None:
@@ -70,19 +72,19 @@ class Projecting:
             else:
                 known = self._gathered.get(name)
                 self._gathered[name] = rows if known is None else projection.few([known, rows])
-        profiles = [self._gathered[_PROFILES]] if _PROFILES in self._gathered else []
-        profiles.append(profile_clients(state, self._known_bots))
-        self._gathered[_PROFILES] = most_telling(pl.concat(profiles))
+        profiles = profile_clients(state, self._known_bots)
+        known = self._gathered.get(_PROFILES)
+        self._gathered[_PROFILES] = profiles if known is None else most_telling(pl.concat([known, profiles]))
         self._people.append(people_by_hour(state))
 
     def tables(self) -> Iterator[tuple[str, Rows]]:
         """Each table by its name, with its rows."""
-        assert self._first is not None
-        if self._waiting is None:
+        if self._only is not None:
             for name, projection in PROJECTIONS.items():
-                yield name, projection(self._first)
-            yield _PROFILES, profile_clients(self._first, self._known_bots)
+                yield name, projection(self._only)
+            yield _PROFILES, profile_clients(self._only, self._known_bots)
             return
+        assert self._waiting is not None
         for name, projection in PROJECTIONS.items():
             if name == AS_LARGE_AS_THE_STATE:
                 yield name, self._waiting.frames(name)
@@ -92,5 +94,6 @@ class Projecting:
 
     def hourly_values(self) -> pl.DataFrame:
         """The series of these days by hour."""
-        assert self._first is not None
-        return hourly_values(self._first, self._people or None)
+        people = [people_by_hour(self._only)] if self._only is not None else self._people
+        traffic, files = (pl.concat([hours[name] for hours in self._hours]) for name in ("traffic", "counts"))
+        return hourly_values({"traffic": traffic, "counts": files}, people)

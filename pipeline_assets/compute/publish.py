@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from pipeline_assets.compute.context import Context
-from pipeline_assets.compute.days import ClosedDayError, Made, UnitView, fold_day, state_rows, view_unit
+from pipeline_assets.compute.days import ClosedDayError, Made, UnitView, fold_day, in_pieces, view_unit
 from pipeline_assets.compute.projecting import Projecting, Rows
 from pipeline_assets.compute.scores import score_days
-from pipeline_assets.compute.sharding import Pieces, in_shards
 from pipeline_assets.kernel.schemas import KERNEL_VERSION, MODEL, SERVING
 from pipeline_assets.storage import control, ledger
 from pipeline_assets.storage.manifests import DayState, Stored, day_folder, digest, read_day
@@ -160,8 +159,8 @@ def project_days(
             return Projected()
         try:
             with Projecting(context) as projecting:
-                for shard in _shards(context, [states[day] for day in stale], made):
-                    projecting.add(shard)
+                for pieces in in_pieces(context, [states[day] for day in stale], made):
+                    projecting.add(pieces)
                 written = _write(handles, stale, projecting.tables())
                 values = projecting.hourly_values()
             scored = score_days(context, stale, values)
@@ -230,11 +229,6 @@ def _identity(context: Context, handles: dict[str, DeltaTable]) -> str:
     ids = (f"{_TABLE}{digest([name, table_id(handles[name])])}" for name in sorted(handles))
     known_bots = [f"bots={context.known_bots_digest}"] if context.known_bots else []
     return " ".join((f"threshold={context.anomaly_threshold}", *known_bots, f"columns={columns}", *ids))
-
-
-def _shards(context: Context, states: Sequence[DayState], made: Made | None) -> Iterator[Pieces]:
-    pieces = (piece for state in states for piece in state_rows(context, state, made))
-    return in_shards(pieces, sum(part.rows for state in states for part in state.parts))
 
 
 def _write(

@@ -59,15 +59,8 @@ def profile_clients(state: Mapping[str, pl.DataFrame], known_bots: BotRanges | N
         if known_bots
         else nobody_knows
     )
-    scored = behaviour.with_columns(
-        pl.concat_list(pl.when(rule).then(pl.lit(points)).otherwise(pl.lit(0)) for rule, points, _ in _RULES)
-        .list.sum()
-        .cast(pl.Int64)
-        .alias("points"),
-        pl.concat_list(pl.when(rule).then(pl.lit(reason)) for rule, _, reason in _RULES)
-        .list.drop_nulls()
-        .alias("reasons"),
-    )
+    points = (pl.when(rule).then(pl.lit(points, pl.Int64)).otherwise(0) for rule, points, _ in _RULES)
+    scored = behaviour.with_columns(points=pl.sum_horizontal(points))
     kind = (
         pl.when(pl.col("points") >= SCANNER_POINTS)
         .then(pl.lit("scanner"))
@@ -91,17 +84,24 @@ def profile_clients(state: Mapping[str, pl.DataFrame], known_bots: BotRanges | N
         pl.when(_CLAIMS_BROWSER).then(pl.lit("its user agent is a browser's")),
         pl.when(_CLAIMS_BROWSER & _LOADS_NOTHING).then(pl.lit("it loads no file of any page")),
         pl.when(_CLAIMS_BROWSER & _FOLLOWS_NOTHING).then(pl.lit("it never says which page it comes from")),
-        pl.col("reasons"),
+        *(pl.when(rule).then(pl.lit(reason)) for rule, _, reason in _RULES),
     ).list.drop_nulls()
-    return most_telling(scored.with_columns(kind=kind, reasons=why).rename({"bot": "name"}))
+    # Reasons are put into words only for those that are kept.
+    kept = most_telling(scored.with_columns(kind=kind)).with_columns(reasons=why)
+    return (
+        kept.rename({"bot": "name"})
+        .select(MODEL_CLIENT_PROFILES.column_names)
+        .cast(MODEL_CLIENT_PROFILES.schema)
+    )
 
 
 def most_telling(profiles: pl.DataFrame) -> pl.DataFrame:
-    """Of each site and day the `ROW_LIMIT` clients that tell most, sorted: scanners first, then by requests.
+    """Of each site and day the `ROW_LIMIT` clients that tell most, sorted by client.
 
-    They may come from several states without a client in common, of each of which they were chosen alike.
+    Scanners come first, then those with most requests. Clients may be of several states that have none in
+    common, and from each of which they were chosen alike.
     """
-    placed = (
+    return (
         profiles.sort(
             *_CLIENT[:2],
             pl.col("kind") != "scanner",
@@ -111,8 +111,9 @@ def most_telling(profiles: pl.DataFrame) -> pl.DataFrame:
         )
         .with_columns(place=pl.int_range(pl.len()).over(_CLIENT[:2]))
         .filter(pl.col("place") < ROW_LIMIT)
+        .drop("place")
+        .sort(_CLIENT)
     )
-    return placed.select(MODEL_CLIENT_PROFILES.column_names).cast(MODEL_CLIENT_PROFILES.schema).sort(_CLIENT)
 
 
 def _behaviour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

@@ -80,6 +80,11 @@ def people_by_hour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(alike)
 
 
+def of_hours(state: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """What `hourly_values` asks of a state beside `people_by_hour`, which is few rows."""
+    return {"traffic": state["traffic"], "counts": state["counts"].filter(pl.col("aspect") == "file")}
+
+
 def hourly_values(
     state: Mapping[str, pl.DataFrame], people: Sequence[pl.DataFrame] | None = None
 ) -> pl.DataFrame:
@@ -90,11 +95,12 @@ def hourly_values(
     hits in one without a row. What is before and after has not been delivered, nor what `missing_hours` says:
     it is no data, and an hour that the log covers in part is not complete.
 
-    Where the days come in shards, `state` is the first of them, and `people` are `people_by_hour` of all.
+    Where the days come in pieces, `state` has what all of them have `of_hours`, and `people` are
+    `people_by_hour` of each.
     """
     clients = pl.concat([people_by_hour(state)] if people is None else people)
-    if people is not None:
-        # A client is in one shard only.
+    if people is not None and len(people) > 1:
+        # A client of a day is in one piece only.
         clients = clients.group_by(_HOUR_OF_SITE).agg(pl.col("visitors").sum(), pl.col(OF_CLIENTS).max())
     traffic = state["traffic"]
     hits, status = pl.col("hits"), pl.col("status")

@@ -64,6 +64,13 @@ _FAMILIAR: Final = (
 _FEWEST_CHARACTERS: Final = 4
 _MOZILLA: Final = r"^(?:Mozilla|Opera|Dalvik)/"
 _BARE: Final = r"^Mozilla/[0-9.]+ \([^()]*\)$"
+# Nor do they put a remark where they say which engine they are like, or say Mozilla and one product alone. On
+# a desktop's system they are known, but for forks of Firefox, which have the day of their engine: an unknown
+# product that is no engine is a program.
+_REMARK: Final = r"KHTML, like Gecko; *([A-Za-z][^;,/()]{0,60})"
+_ONE_PRODUCT: Final = r"^Mozilla/[0-9.]+ [A-Za-z][^\s/();]*/[0-9][^\s();]*$"
+_OWN_PRODUCT: Final = r"\) *[A-Za-z][A-Za-z0-9_-]*/[0-9.]+[^ ]*$"
+_ENGINE: Final = r"Gecko/[0-9]{6}|(?:AppleWebKit|Gecko|Presto)/[0-9.+]+$"
 _FIRST_WORD: Final = r"^[^A-Za-z0-9]*([A-Za-z0-9][^\s/;(),]*)"
 _LAST_PRODUCT: Final = r"([A-Za-z][A-Za-z0-9_.-]*)(?:/[0-9A-Za-z_.-]+)?[^A-Za-z0-9/]*$"
 
@@ -159,16 +166,28 @@ def _program(text: pl.Expr) -> pl.Expr:
     is_unfamiliar = is_strange & pl.col("browser").is_null() & ~text.str.contains(_FAMILIAR)
     is_compatible = text.str.contains(_COMPATIBLE) & ~text.str.contains(_COMPATIBLE_BROWSERS)
     is_bare = text.str.contains(_BARE) & is_strange & ~text.str.contains(_FAMILIAR)
+    is_remark = text.str.contains(_REMARK)
+    is_own = (
+        pl.col("browser").is_null()
+        & pl.col("os").is_in(_DESKTOPS)
+        & text.str.contains(_OWN_PRODUCT)
+        & ~text.str.contains(_ENGINE)
+    )
     is_program = (
         (~is_mozilla & is_unfamiliar & (text.str.len_chars() >= _FEWEST_CHARACTERS))
         | is_compatible
         | is_bare
+        | is_remark
+        | is_own
+        | text.str.contains(_ONE_PRODUCT)
         | text.str.contains(_ADDRESS)
         | text.str.contains(_DOES)
     )
     name = (
         pl.when(is_compatible)
         .then(text.str.extract(_COMPATIBLE))
+        .when(is_remark)
+        .then(text.str.extract(_REMARK))
         .when(~is_mozilla)
         .then(text.str.extract(_FIRST_WORD))
         .otherwise(text.str.extract(_LAST_PRODUCT))

@@ -81,6 +81,12 @@ def test_every_crawler_of_the_list_is_a_bot_with_a_name_to_read() -> None:
         ("Mozilla/5.0 (compatible; Surveyor of things/1.0)", "Surveyor of things"),
         ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) Thing/2.1 (+https://thing.example)", "thing.example"),
         ("ping-o-matic 3", "ping-o-matic"),
+        (
+            f"Mozilla/5.0 (X11; Linux x86_64) {WEBKIT[:-1]}; Looking At Things) Chrome/126.0",
+            "Looking At Things",
+        ),
+        ("Mozilla/5.0 thing/2.12", "thing"),
+        ("Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:66.0) Thing/1.0-beta", "Thing"),
         # People's: a phone by whatever name, an old browser, a player, an app.
         (
             "Mozilla/5.0 (Linux; Android 14; Pixel 8 Build/AP3A.240617.008) Chrome/126.0 Mobile Safari/537.36",
@@ -88,6 +94,9 @@ def test_every_crawler_of_the_list_is_a_bot_with_a_name_to_read() -> None:
         ),
         ("Mozilla/5.0 (Linux; Android 13; Bot Crawler 9) Chrome/126.0.0.0 Mobile Safari/537.36", None),
         ("Mozilla/4.0 (compatible; MSIE 6.0; Windows NT 5.1)", None),
+        ("Mozilla/5.0 (X11; U; Linux i686; en-US; rv:1.9.2.28) Gecko/20130316 Nightingale/1.12.2", None),
+        (f"Mozilla/5.0 (Linux; Android 14; Pixel 8) {WEBKIT} Thing/0.2", None),
+        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36", None),
         ("VLC/3.0.20 LibVLC/3.0.20", None),
         ("Dalvik/2.1.0 (Linux; U; Android 9; SM-G960F Build/PPR1.180610.011)", None),
         ("NokiaC3-00/5.0 (07.20) Profile/MIDP-2.1 Configuration/CLDC-1.1", None),

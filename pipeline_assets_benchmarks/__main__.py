@@ -15,7 +15,7 @@ from pipeline_assets_benchmarks import machine, page
 from pipeline_assets_benchmarks.contestants import CONTESTANTS, Contestant
 from pipeline_assets_benchmarks.corpus import Corpus, make_corpus
 from pipeline_assets_benchmarks.measuring import CHECKOUT, Run, measure_code, measure_module, median
-from pipeline_assets_benchmarks.scaling import SECTIONS, Scale
+from pipeline_assets_benchmarks.scaling import SECTIONS, Scale, Section
 from pipeline_assets_benchmarks.truth import Outcome, outcome_of
 
 _SMALL_MB: Final = 30
@@ -35,11 +35,17 @@ def main() -> None:
         "--small", action="store_true", help="a quick look: a small log, one run, nothing written"
     )
     parser.add_argument("--only", action="append", help="only contestants with this in their name")
+    parser.add_argument("--section", action="append", help="print sections with this in their title, only")
     parser.add_argument("--no-scaling", action="store_true", help="leave out how costs grow")
     parser.add_argument("--folder", type=Path, default=CHECKOUT / ".benchmarks", help="where to work")
     parser.add_argument("--write", type=Path, help="the page to write")
     chosen = parser.parse_args()
     scale = Scale(chosen.folder.resolve(), _SMALL_MB if chosen.small else chosen.mb, chosen.small)
+    if chosen.section:
+        for section in SECTIONS:
+            if any(part in section.title for part in chosen.section):
+                print(page.terminal_table(_section(section, scale)), flush=True)
+        return
     rounds = 1 if chosen.small else chosen.rounds
     made = _take(scale, rounds, chosen.only, scaling=not chosen.no_scaling)
     if chosen.write and not chosen.small:
@@ -72,8 +78,7 @@ def _take(scale: Scale, rounds: int, only: list[str] | None, *, scaling: bool) -
         for section in SECTIONS:
             if scale.small and section.takes_minutes:
                 continue
-            _say(section.title.lower())
-            add(page.Table(section.title, section.says, section.headings, section.rows(scale)))
+            add(_section(section, scale))
     return page.Page(
         command="make bench" + ("" if scale.mb == 1000 else f" SIZE={scale.mb}"),
         mb=scale.mb,
@@ -110,6 +115,11 @@ def compete(scale: Scale, contestants: list[Contestant], rounds: int, say: Say) 
         )
         for it in contestants
     ]
+
+
+def _section(section: Section, scale: Scale) -> page.Table:
+    _say(section.title.lower())
+    return page.Table(section.title, section.says, section.headings, section.rows(scale))
 
 
 def _imports(times: int) -> page.Table:

@@ -25,7 +25,7 @@ from pipeline_assets.compute.context import Context
 from pipeline_assets.kernel.parse import FileReader
 from pipeline_assets.settings import Settings
 from pipeline_assets.storage import control
-from pipeline_assets_benchmarks.corpus import STARTS, make_corpus
+from pipeline_assets_benchmarks.corpus import STARTS, make_corpus, make_log
 from pipeline_assets_benchmarks.measuring import environment
 from pipeline_assets_benchmarks.whole_way import (
     cpu_seconds,
@@ -120,7 +120,7 @@ def stages(megabytes: int, folder: Path) -> dict[str, Any]:
 
 def here(megabytes: int, folder: Path) -> dict[str, Any]:
     """Bronze, silver and gold of one file, by this process."""
-    it = landed(make_corpus(folder.parent, megabytes).plain, folder)
+    it = landed(make_log(folder.parent, megabytes), folder)
     return {"seconds": _passed(lambda: to_gold(it))}
 
 
@@ -131,7 +131,7 @@ def spark(megabytes: int, folder: Path) -> dict[str, Any]:
     from pipeline_assets.compute.spark.session import open_session
     from pipeline_assets.settings_elsewhere import public_variables
 
-    it = landed(make_corpus(folder.parent, megabytes).plain, folder)
+    it = landed(make_log(folder.parent, megabytes), folder)
     session = open_session("local[*]", {"spark.ui.enabled": "false"})
     variables = public_variables(Settings(storage=str(folder)))
     spec = JobSpec(("bronze", "silver", "gold"), it.units, reuse=True, settings=variables)

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from pipeline_assets_benchmarks import latency
-from pipeline_assets_benchmarks.corpus import make_corpus, packed
+from pipeline_assets_benchmarks.corpus import make_corpus, make_log, packed
 from pipeline_assets_benchmarks.history import History
 from pipeline_assets_benchmarks.measuring import Run, measure_module
 
@@ -45,6 +46,7 @@ class Scale:
 
     def run(self, what: str, number: int) -> tuple[Run, dict[str, Any]]:
         """Do something of `scaled` in a fresh process: what it took, and what it has noted."""
+        print(f"... {what} {number:,}", file=sys.stderr, flush=True)
         folder = self.empty_folder()
         run = measure_module("scaled", what, str(number), folder)
         return run, json.loads((folder / "noted.json").read_bytes())
@@ -105,7 +107,7 @@ def _by_spark(scale: Scale) -> list[Row]:
         return []
     rows = []
     for mb in (scale.mb,) if scale.small else (scale.mb, 4 * scale.mb):
-        gigabytes = make_corpus(scale.folder, mb).bytes / 1e9
+        gigabytes = make_log(scale.folder, mb).stat().st_size / 1e9
         cells = [f"{mb:,} MB"]
         seconds = {}
         for what in ("here", "spark"):

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline_assets_benchmarks import page
 from pipeline_assets_benchmarks.contestants import CONTESTANTS
-from pipeline_assets_benchmarks.corpus import MALFORMED_KINDS, Corpus, make_corpus
+from pipeline_assets_benchmarks.corpus import MALFORMED_KINDS, Corpus, make_corpus, make_log
 from pipeline_assets_benchmarks.measuring import ContestantError, Run, measure_code, median
 from pipeline_assets_benchmarks.scaling import Section
 from pipeline_assets_benchmarks.truth import Outcome, outcome_of
@@ -32,6 +32,7 @@ def ran(name: str, corpus: Corpus, folder: Path) -> Outcome | None:
 def test_a_corpus_is_the_same_each_time_and_its_truth_has_every_line(corpus: Corpus, tmp_path: Path) -> None:
     again = make_corpus(tmp_path, 1)
     assert again.plain.read_bytes() == corpus.plain.read_bytes()
+    assert make_log(tmp_path / "log", 1).read_bytes() == corpus.plain.read_bytes()
     truth = pl.read_parquet(corpus.truth)
     assert truth["line_number"].to_list() == list(range(1, corpus.lines + 1))
     assert corpus.plain.read_bytes().count(b"\n") == corpus.lines > LINES

@@ -39,10 +39,11 @@ from pipeline_assets.versions import code_version
 Run = Callable[[JobSpec, Callable[[str], None]], Iterator[UnitAnswer]]
 
 _INTERVAL_S: Final = 1.0
-# What Spark says when machines went away: evicted spot instances, a lost or restarted driver.
+# What Spark and Spark Connect say when machines went away: spot instances evicted, a driver lost or new.
 _LOST: Final = re.compile(
     r"ExecutorLostFailure|SparkContext was shut ?down|SparkContext has been shutdown|stopped SparkContext"
-    r"|worker (was )?lost|decommission|Connection reset by peer|Connection refused",
+    r"|worker (was )?lost|decommission|Connection reset by peer|Connection refused"
+    r"|INVALID_HANDLE\.SESSION_(CHANGED|CLOSED|NOT_FOUND)|StatusCode\.UNAVAILABLE",
     re.I,
 )
 

@@ -238,4 +238,7 @@ def test_spark_that_lost_machines_is_told_from_an_error_of_the_code() -> None:
             raise RuntimeError("Job aborted due to stage failure") from cause
     except RuntimeError as error:
         assert is_lost(error)
+    restarted = "[INVALID_HANDLE.SESSION_CHANGED] The handle 0 is invalid. The existing Spark server driver"
+    assert is_lost(RuntimeError(f"{restarted} instance has restarted. Please reconnect. SQLSTATE: HY000"))
+    assert not is_lost(RuntimeError("[INVALID_HANDLE.FORMAT] The handle 0 is invalid."))
     assert not is_lost(TypeError("unsupported operand"))

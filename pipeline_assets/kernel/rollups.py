@@ -21,7 +21,7 @@ import polars as pl
 
 from pipeline_assets.kernel import histograms, sketches
 from pipeline_assets.kernel.clean import written_date
-from pipeline_assets.kernel.codes import answers, coded, spelled
+from pipeline_assets.kernel.codes import answers, coded, in_order, spelled
 from pipeline_assets.kernel.probes import probes_among
 from pipeline_assets.kernel.referrers import without_query
 from pipeline_assets.kernel.schemas import (
@@ -105,12 +105,12 @@ class Rollup:
         keys = [name for name in self.keys if name != "source_file"]
         order = [*keys, *(["started_at"] if "started_at" in columns else [])]
         some = [part for part in parts if part.height]
-        if len(some) == 1 and _is_of_one_file(some[0]):
-            return some[0].select(columns).sort(order, nulls_last=True)
         if not some:
             return self.no_day
         rows = coded(pl.concat([part.select(columns) for part in some]).lazy())
-        return spelled(self.merge(rows, keys).select(columns)).sort(order, nulls_last=True).collect()
+        if len(some) > 1 or not _is_of_one_file(some[0]):
+            rows = self.merge(rows, keys).select(columns)
+        return spelled(in_order(rows.collect(), order).lazy()).collect()
 
 
 def _is_of_one_file(part: pl.DataFrame) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import date
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from pipeline_assets.kernel import codes
-from pipeline_assets.kernel.codes import answers, coded, numbered, sorting, spelled
+from pipeline_assets.kernel.codes import answers, coded, in_order, numbered, sorting, spelled
 
 TEXTS = st.lists(
     st.none() | st.sampled_from(["", "a", "b", "ä", "Z", "\x00"]) | st.text(max_size=3), max_size=30
@@ -73,3 +76,23 @@ def test_rows_have_the_same_number_where_they_say_the_same(
 def test_places_come_in_the_order_of_numbers_and_else_as_they_are(numbers: list[int]) -> None:
     wanted = sorted(range(len(numbers)), key=lambda place: numbers[place])
     assert sorting(np.array(numbers, np.uint64)).tolist() == wanted
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.none() | st.sampled_from(["", "a", "b", "ä", "Z", "ab"]),
+            st.none() | st.integers(-(2**62), 2**62),
+            st.none() | st.dates(date(1900, 1, 1), date(2100, 1, 1)),
+            st.none() | st.booleans(),
+            st.none() | st.sampled_from(["x", "y"]),
+        ),
+        max_size=30,
+    )
+)
+def test_rows_come_in_the_order_that_sorting_gives_them(rows: list[tuple[Any, ...]]) -> None:
+    schema = {"one": pl.String, "n": pl.Int64, "day": pl.Date, "is": pl.Boolean, "two": pl.String}
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
+    keys = ["two", "day", "one", "is", "n"]
+    found = spelled(in_order(coded(frame.lazy()).collect(), keys).lazy()).collect()
+    assert_frame_equal(found, frame.sort(keys, nulls_last=True))

@@ -6,6 +6,7 @@ what its user agent is. What does not: anything that needs a second row (`rollup
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import polars as pl
@@ -22,6 +23,7 @@ _STATIC_FILE: Final = (
     r"|ogg|mp3|mp4|exe|iso|gz|rar|svg|bmp|tar|tgz|tiff|tif|ttf|flv|dmg|xz|zst"
     r"|webp|avif|webm|eot|otf|map|wasm|mjs)$"
 )
+_STATUS_CLASSES: Final = pl.Series(["other", "1xx", "2xx", "3xx", "4xx", "5xx"])
 
 
 def clean_requests(bronze: pl.LazyFrame) -> pl.LazyFrame:
@@ -31,20 +33,26 @@ def clean_requests(bronze: pl.LazyFrame) -> pl.LazyFrame:
     distinct value.
     """
     rows = undo(bronze.collect())
-    without_fragment = pl.col("target").str.splitn("#", 2).struct[0]
-    parts = without_fragment.str.splitn("?", 2)
+    target = pl.col("target")
+    # Browsers send no fragment, so it is looked for once, and hardly ever cut off.
+    if rows["target"].str.contains("#", literal=True).any():
+        target = target.str.splitn("#", 2).struct[0]
+    parts = target.str.splitn("?", 2)
     agents = answers(rows["user_agent"], _agents)
-    # A site without a name has no pages of its own.
-    is_own = referrers.is_own(pl.col("referrer_host"), pl.col("site"))
+    # A log is mostly of one site, and then a Referer says by itself whether it is the site's own.
+    is_of_one_site = bool(rows["site"].n_unique() == 1)
+    asked = answers(rows["referer"], partial(_referrers, site=rows["site"][0] if is_of_one_site else None))
     return (
-        pl.concat([rows, agents, answers(rows["referer"], _referrers)], how="horizontal")
+        pl.concat([rows, agents, asked], how="horizontal")
         .lazy()
         .with_columns(
             *_event_time(),
             path=parts.struct[0],
             query=parts.struct[1],
             status_class=status_class(),
-            referrer_kind=pl.when(is_own).then(pl.lit("own")).otherwise("referrer_kind").fill_null("direct"),
+            referrer_kind=(pl.col("referrer_kind") if is_of_one_site else _kind_at(pl.col("site"))).fill_null(
+                "direct"
+            ),
             # A request without a user agent says nothing of a bot.
             is_bot=pl.col("is_bot").fill_null(value=False),
             device=pl.col("device").fill_null("other"),
@@ -66,10 +74,16 @@ def _agents(texts: pl.Series) -> pl.DataFrame:
     )
 
 
-def _referrers(texts: pl.Series) -> pl.DataFrame:
-    """Host, kind and phrase of Referers, as far as they don't depend on the site."""
+def _kind_at(site: pl.Expr) -> pl.Expr:
+    """`referrer_kind` where a site's own pages are none of another's. A site without a name has none."""
+    is_own = referrers.is_own(pl.col("referrer_host"), site)
+    return pl.when(is_own).then(pl.lit("own")).otherwise("referrer_kind")
+
+
+def _referrers(texts: pl.Series, site: str | None) -> pl.DataFrame:
+    """Host, kind and phrase of Referers. The kind is that at a site; without one, what it is at any."""
     host = pl.col("referrer_host")
-    return (
+    found = (
         pl.DataFrame({"referer": texts})
         .with_columns(referrer_host=referrers.host_of(pl.col("referer")))
         .select(
@@ -78,6 +92,7 @@ def _referrers(texts: pl.Series) -> pl.DataFrame:
             search_phrase=referrers.phrase_of(pl.col("referer"), host),
         )
     )
+    return found if site is None else found.with_columns(referrer_kind=_kind_at(pl.lit(site)))
 
 
 def clean_errors(bronze: pl.LazyFrame) -> pl.LazyFrame:
@@ -98,9 +113,8 @@ def _event_time() -> tuple[pl.Expr, pl.Expr]:
 def status_class() -> pl.Expr:
     """`status` to its class: 1xx to 5xx, or `other` where it has none or is out of range."""
     status = pl.col("status")
-    return (
-        pl.when(status.is_between(100, 599)).then(pl.format("{}xx", status // 100)).otherwise(pl.lit("other"))
-    )
+    known = pl.when(status.is_between(100, 599)).then(status // 100).otherwise(0)
+    return pl.lit(_STATUS_CLASSES).gather(known)
 
 
 def written_date() -> pl.Expr:

@@ -12,6 +12,7 @@ the processor's cache; tables are made of many blocks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -450,7 +451,7 @@ def arrow(kind: Any, values: npt.NDArray[Any], is_null: Mask | None = None) -> A
     return pa.Array.from_buffers(kind, len(values), [bitmap, pa.py_buffer(values)], nulls)
 
 
-def dictionary(values: tuple[str, ...], index: Any) -> Any:
+def dictionary(values: Sequence[str], index: Any) -> Any:
     """The values at these indices (an Arrow array) as an Arrow dictionary."""
     import numpy as np
     import pyarrow as pa

@@ -25,6 +25,7 @@ from pipeline_assets.kernel.decompress import (
     read_into,
 )
 from pipeline_assets.kernel.formats import RejectReason
+from pipeline_assets.kernel.words import series
 
 if TYPE_CHECKING:
     import numpy as np
@@ -416,7 +417,7 @@ def binary_slices(data: Any, starts: npt.NDArray[np.int64], ends: npt.NDArray[np
     values = pa.LargeBinaryArray.from_buffers(
         pa.large_binary(), 2 * count, [None, pa.py_buffer(bounds), pa.py_buffer(data)]
     )
-    return pl.Series(values, dtype=pl.Binary).gather_every(2)
+    return series("", values).gather_every(2)
 
 
 def _are_comments(codes: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

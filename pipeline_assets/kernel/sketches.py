@@ -79,6 +79,8 @@ def _sets_of(lists: pl.Series) -> pl.Series:
     import numpy as np
     import pyarrow as pa
 
+    from pipeline_assets.kernel.words import series
+
     sizes = lists.list.len().to_numpy()
     hashes = lists.list.explode(keep_nulls=True, empty_as_null=False)
     number = np.repeat(np.arange(len(sizes), dtype=np.uint64), sizes)
@@ -99,7 +101,7 @@ def _sets_of(lists: pl.Series) -> pl.Series:
         pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(array)])
         for kind, array in ((pa.int64(), bounds), (pa.int32(), values))
     ]
-    return pl.Series(lists.name, pa.LargeListArray.from_arrays(*arrays), SET)
+    return series(lists.name, pa.LargeListArray.from_arrays(*arrays))
 
 
 def united(groups: LazyGroupBy, sets: Collection[str], others: Iterable[pl.Expr] = ()) -> pl.LazyFrame:

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Final, cast
 
 import polars as pl
 
+from pipeline_assets.kernel.codes import coded
+from pipeline_assets.kernel.combined_lines import dictionary
 from pipeline_assets.kernel.schemas import Table
+from pipeline_assets.kernel.words import series
 from pipeline_assets.storage.store import PARQUET_COMPRESSION_LEVEL
 
 if TYPE_CHECKING:
@@ -135,7 +138,7 @@ def _unlike(rows: pl.DataFrame | pa.Table) -> set[str]:
     names = rows.columns if isinstance(rows, pl.DataFrame) else rows.column_names
     for name in _PERHAPS_UNLIKE.intersection(names):
         some = rows[name][:_SAMPLE_ROWS]
-        texts = some if isinstance(some, pl.Series) else pl.Series(some)
+        texts = some if isinstance(some, pl.Series) else series(name, some)
         if texts.n_unique() > _UNLIKE_SHARE * len(texts):
             found.add(name)
     return found
@@ -155,7 +158,7 @@ def _schema(table: Table, rows: pl.DataFrame | pa.Table) -> pa.Schema:
             pa.field(
                 column.name,
                 pa.dictionary(pa.int32(), pa.string())
-                if column.name in _DICTIONARIES
+                if column.name in _DICTIONARIES and not isinstance(rows, pl.DataFrame)
                 else types.get(column.dtype, empty.field(column.name).type),
             )
             for column in table.columns
@@ -167,15 +170,26 @@ def _as_table(rows: pl.DataFrame | pa.Table, schema: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
     if isinstance(rows, pl.DataFrame):
+        known = [field.name for field in schema if pa.types.is_dictionary(field.type)]
+        rows = coded(rows.lazy(), known).collect() if known else rows
         rows = rows.to_arrow(compat_level=pl.CompatLevel.newest())
     return pa.table([_as_type(rows.column(field.name), field.type) for field in schema], schema=schema)
 
 
 def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    """The column as another type, as a rule without a `cast`: that would import all of `pyarrow.compute`."""
     import pyarrow as pa
 
     if column.type == wanted:
         return column
-    if pa.types.is_dictionary(wanted):
-        return column.cast(pa.string()).dictionary_encode()
+    if column.null_count == len(column):
+        return pa.chunked_array([pa.nulls(len(column), wanted)])
+    if pa.types.is_dictionary(wanted) and pa.types.is_dictionary(column.type):
+        # Polars counts texts by numbers without a sign, and keeps them as views.
+        return pa.chunked_array(
+            dictionary(chunk.dictionary.to_pylist(), chunk.indices.view(pa.int32()))
+            for chunk in column.chunks
+        )
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string())
     return column.cast(wanted)

@@ -9,6 +9,7 @@ import io
 import random
 
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -17,7 +18,7 @@ from pipeline_assets.kernel.schemas import BRONZE
 from pipeline_assets.storage import encoding
 from pipeline_assets.storage.encoding import Encoder
 from pipeline_assets_tests.kernel import fuzz
-from pipeline_assets_tests.kernel.rebuild import ANY_TIME, access_line
+from pipeline_assets_tests.kernel.rebuild import ANY_TIME, access_line, joined
 
 
 def some_log(lines: int) -> bytes:
@@ -72,3 +73,19 @@ def test_a_part_is_full_after_some_row_groups(monkeypatch: pytest.MonkeyPatch) -
     encoder.add(chunk.requests, 10)
     assert encoder.is_full
     assert pl.read_parquet(encoder.close()).height == encoder.rows == 4
+
+
+@pytest.mark.parametrize("frame_first", [True, False])
+def test_frames_and_tables_make_one_part_whichever_comes_first(
+    frame_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoding, "_GROUP_BYTES", 1)
+    log = joined([access_line(), access_line(request="BREW /a HTTP/1.1"), access_line(bytes="-")])
+    (chunk,) = FileReader(io.BytesIO(log), "logs/x/a.log", ANY_TIME)
+    rows = [frame for name, frame, _ in chunk.tables() if name == "requests"]
+    assert {type(each) for each in rows} == {pa.Table, pl.DataFrame}
+    encoder = Encoder(BRONZE["requests"])
+    for each in sorted(rows, key=lambda each: isinstance(each, pl.DataFrame) is not frame_first):
+        encoder.add(each, 10)
+    found = pl.read_parquet(encoder.close())
+    assert found.sort("line_number").equals(chunk.requests, null_equal=True)

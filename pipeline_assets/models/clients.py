@@ -184,6 +184,8 @@ _IS_PRETENDER: Final = ~pl.col("verified").fill_null(value=True)
 # Requests that were refused or not found, as a share.
 _FAILED: Final = pl.col("failures") / pl.col("hits")
 _LOADS_NOTHING: Final = (pl.col("pages") == pl.col("hits")) & (pl.col("pages") >= 20)
+# Of a crawler by name it is expected that it asks for everything, of a tool it is not.
+_CRAWLS: Final = pl.col("bot").is_not_null() & (pl.col("purpose").fill_null("tool") != "tool")
 _CLAIMS_BROWSER: Final = pl.col("bot").is_null() & pl.col("browser").is_not_null()
 # Browsers name the page with every file that they load for it, so who loads files and names none is kept from
 # it, or the log is.
@@ -213,7 +215,7 @@ _RULES: Final = (
         "it asked for more than two pages a second",
     ),
     (
-        pl.col("bot").is_null() & (pl.col("paths") >= 100) & (pl.col("paths") >= 0.9 * pl.col("pages")),
+        ~_CRAWLS & (pl.col("paths") >= 100) & (pl.col("paths") >= 0.9 * pl.col("pages")),
         3,
         "it asked for a hundred different paths, and for hardly any twice",
     ),

@@ -130,6 +130,15 @@ def test_each_client_of_a_scan_is_flagged_within_200_requests(scan: str, answer:
     assert row["kind"] == "scanner", row["reasons"]
 
 
+@pytest.mark.parametrize(
+    ("agent", "points"), [(FIREFOX, 4), ("curl/8.5.0", 4), ("unheard-of/1", 4), (GOOGLEBOT, 1)]
+)
+def test_only_crawlers_by_name_may_ask_for_everything(agent: str, points: int) -> None:
+    everything = [f"/page/{number}" for number in range(120)]
+    row = profiles(requests("1", everything, agent, every_s=30))["1"]
+    assert (row["points"], row["kind"] != "scanner") == (points, True)
+
+
 def test_who_writes_a_weblog_is_no_scanner_on_it() -> None:
     at_work = ["/wp-login.php", "/wp-admin/", "/wp-admin/edit.php", "/wp-admin/css/common.css"] * 5
     page = ["/", "/wp-content/plugins/forms/style.css", "/wp-content/plugins/maps/map.js"]

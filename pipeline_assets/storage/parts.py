@@ -63,6 +63,8 @@ class PartWriter:
         """Write what is left; all parts of the attempt."""
         for table in list(self._encoders):
             self._finish(table)
+        if self.parts:
+            _give_back()
         return self.parts
 
     def _finish(self, table: str) -> None:
@@ -80,6 +82,13 @@ class PartWriter:
 
     def _append(self, table: str, path: str, rows: int, size: int) -> None:
         self.parts.append(Part(table, path.rpartition("/")[2], self.attempt, rows, size))
+
+
+def _give_back() -> None:
+    """Give memory that encoding has used back to the system: the next layer would use its own beside it."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
 
 
 def check_rows(rows: pl.DataFrame | pa.Table, table: Table) -> None:

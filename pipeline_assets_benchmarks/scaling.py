@@ -107,7 +107,8 @@ def _by_spark(scale: Scale) -> list[Row]:
         return []
     rows = []
     for mb in (scale.mb,) if scale.small else (scale.mb, 4 * scale.mb):
-        gigabytes = make_log(scale.folder, mb).stat().st_size / 1e9
+        log = make_log(scale.folder, mb)
+        gigabytes = log.stat().st_size / 1e9
         cells = [f"{mb:,} MB"]
         seconds = {}
         for what in ("here", "spark"):
@@ -115,6 +116,9 @@ def _by_spark(scale: Scale) -> list[Row]:
             seconds[what] = noted["seconds"]
             cells += [f"{run.cpu_s / gigabytes:.1f}", f"{run.peak_bytes / 1e6:,.0f}"]
         rows.append((*cells, f"{seconds['spark'] / seconds['here']:.2f}"))
+        if mb != scale.mb:  # no other section has use for it, and it may fill the disk
+            log.unlink()
+            scale.empty_folder()
     return rows
 
 

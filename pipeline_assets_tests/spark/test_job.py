@@ -101,7 +101,11 @@ def test_the_whole_graph_on_the_samples(tmp_path: Path, session: SparkSession) -
     assert world.catch_up() == 0
 
 
-def test_large_files_are_cut_and_others_taken_together(tmp_path: Path, session: SparkSession) -> None:
+def test_large_files_are_cut_and_others_taken_together(
+    tmp_path: Path, session: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So that rollups are cut too, as those of more than 2 GiB are.
+    monkeypatch.setattr(waves, "_BUCKET_BYTES", 400_000)
     world, local = both(
         tmp_path,
         session,
@@ -120,6 +124,7 @@ def test_large_files_are_cut_and_others_taken_together(tmp_path: Path, session: 
     cut = [said for said in world.said if "can be cut" in said]
     assert cut == ["looking where 2 large files can be cut"]
     assert len(read_manifest(world.context.store, "bronze", FIRST).value.parts_of("requests")) >= 3
+    assert len(read_manifest(world.context.store, "gold", FIRST).value.parts_of("traffic")) >= 3
     local.process([FIRST, SECOND], reuse=True)
     world.process([FIRST, SECOND], reuse=True)
     check_equal(world, local)

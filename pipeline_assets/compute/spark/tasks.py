@@ -38,6 +38,8 @@ from pipeline_assets.storage.store import Entry
 from pipeline_assets.storage.units import Unit
 
 _BETWEEN: Final = "\x1f"
+# No column of a rollup has such a name.
+_PIECE: Final = "piece of a task"
 
 
 @dataclass(frozen=True)
@@ -186,8 +188,8 @@ def _bucketed(task: Task, table: str, rows: pl.DataFrame) -> Iterator[Row]:
     else:
         bucket = rows.select(ROLLUPS[table].keys).hash_rows() % task.buckets
         pieces = [
-            (int(piece["bucket"].item(0)), piece.drop("bucket"))
-            for piece in rows.with_columns(bucket=bucket).partition_by("bucket")
+            (int(piece[_PIECE].item(0)), piece.drop(_PIECE))
+            for piece in rows.with_columns(bucket.alias(_PIECE)).partition_by(_PIECE)
         ]
     for number, piece in pieces:
         sink = BytesIO()

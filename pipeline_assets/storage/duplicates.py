@@ -39,45 +39,59 @@ def settle(store: Store, heads: Iterable[str]) -> set[Unit]:
     Returns the units in which a file's status changed; each of them is marked pending before it changes.
     """
     changed: set[Unit] = set()
-    for head in sorted(set(heads)):
-        for _ in range(_PASSES):
-            flipped, stable = _settle_once(store, head)
-            changed |= flipped
-            if stable:
-                break
-        else:
-            raise RuntimeError(f"files that begin alike (head {head}) did not settle in {_PASSES} passes")
-    return changed
+    left = set(heads)
+    for _ in range(_PASSES):
+        flipped, left = _settle_once(store, left)
+        changed |= flipped
+        if not left:
+            return changed
+    raise RuntimeError(f"files that begin alike (head {min(left)}) did not settle in {_PASSES} passes")
 
 
-def _settle_once(store: Store, head: str) -> tuple[set[Unit], bool]:
-    """One look at everything that begins with the line; whether it found nothing left to do.
+def _settle_once(store: Store, heads: set[str]) -> tuple[set[Unit], set[str]]:
+    """One look at everything that begins with these lines; those with which there is still something to do.
 
     Only a look that changes nothing ends it: a status decided from a view that has since changed would
-    otherwise stay.
+    otherwise stay. Each manifest is read once, however many of its files are looked at.
     """
-    manifests = {unit: read_manifest(store, "bronze", unit) for unit in units_with_head(store, head)}
-    records = [
-        record
-        for stored in manifests.values()
-        for record in stored.value.files
-        if record.head == head and record.status != "forgotten"
-    ]
-    comparison = _Comparison(store, records)
-    decided = statuses((_content(record) for record in records), comparison.is_prefix)
+    having = {head: units_with_head(store, head) for head in sorted(heads)}
+    units = sorted({unit for some in having.values() for unit in some})
+    manifests = {unit: read_manifest(store, "bronze", unit) for unit in units}
+    alike: dict[str, list[FileRecord]] = {}
+    for stored in manifests.values():
+        for record in stored.value.files:
+            if record.head in heads and record.status != "forgotten":
+                alike.setdefault(record.head, []).append(record)
+    decided = {record.path: record for records in alike.values() for record in _decided(store, records)}
     flipped: set[Unit] = set()
-    stable = True
-    for unit, stored in sorted(manifests.items()):
-        updated = _updated(stored.value, head, decided, comparison)
-        if updated.files == stored.value.files:
+    left: set[str] = set()
+    for unit, stored in manifests.items():
+        files = [decided.get(record.path, record) for record in stored.value.files]
+        differing = {now.head for now, then in zip(files, stored.value.files, strict=True) if now != then}
+        if not differing:
             continue
-        stable = False
+        updated = stored.value.with_files(files)
+        left |= differing
         moved = _statuses(updated) != _statuses(stored.value)
         if moved:
             mark_pending(store, unit, flipped=True)
         if _try_swap(store, unit, updated, stored) and moved:
             flipped.add(unit)
-    return flipped, stable
+    return flipped, left
+
+
+def _decided(store: Store, records: list[FileRecord]) -> list[FileRecord]:
+    """Records of files that begin with the same line, with the status that the rule gives them."""
+    comparison = _Comparison(store, records)
+    status = statuses((_content(record) for record in records), comparison.is_prefix)
+    return [
+        replace(
+            record,
+            status=cast(FileStatus, status[record.path]),
+            begins_with={**record.begins_with, **comparison.learned.get(record.sha256, {})},
+        )
+        for record in records
+    ]
 
 
 @dataclass
@@ -123,19 +137,6 @@ class _Comparison:
 def _content(record: FileRecord) -> Content:
     head = record.head if has_first_line(record.head) else None
     return Content(record.path, record.sha256, record.bytes, head)
-
-
-def _updated(manifest: Manifest, head: str, decided: dict[str, str], comparison: _Comparison) -> Manifest:
-    return manifest.with_files(
-        replace(
-            record,
-            status=cast(FileStatus, decided[record.path]),
-            begins_with={**record.begins_with, **comparison.learned.get(record.sha256, {})},
-        )
-        if record.head == head and record.status != "forgotten"
-        else record
-        for record in manifest.files
-    )
 
 
 def _statuses(manifest: Manifest) -> dict[str, str]:

@@ -74,6 +74,8 @@ def read_error_lines(lines: pl.DataFrame, timezone: str) -> tuple[pl.DataFrame, 
     ):
         groups = rest.with_columns(pl.col("text").str.extract_groups(pattern).struct.unnest())
         matched = groups["level"].is_not_null()
+        if not matched.any():  # most lines that are none of a log's own are none of an error log either
+            continue
         rest = rest.filter(~matched)
         fields = groups.filter(matched).with_columns(format=pl.lit(name))
         if name == "nginx_error":
@@ -81,7 +83,7 @@ def read_error_lines(lines: pl.DataFrame, timezone: str) -> tuple[pl.DataFrame, 
         else:
             fields = _apache_fields(fields, timezone)
         found.append(_finish(fields))
-    return pl.concat(found).sort("line_number"), rest
+    return pl.concat(found).sort("line_number") if found else error_rows_schema().to_frame(), rest
 
 
 def with_whole_context(errors: pl.DataFrame, timezone: str) -> pl.DataFrame:

@@ -46,9 +46,10 @@ class Scale:
 
     def run(self, what: str, number: int) -> tuple[Run, dict[str, Any]]:
         """Do something of `scaled` in a fresh process: what it took, and what it has noted."""
-        print(f"... {what} {number:,}", file=sys.stderr, flush=True)
+        print(f"... {what} {number:,}", end="", file=sys.stderr, flush=True)
         folder = self.empty_folder()
         run = measure_module("scaled", what, str(number), folder)
+        print(f": {run.cpu_s:.1f} CPU s, {run.peak_bytes / 1e6:,.0f} MB", file=sys.stderr, flush=True)
         return run, json.loads((folder / "noted.json").read_bytes())
 
 

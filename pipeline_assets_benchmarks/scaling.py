@@ -115,7 +115,8 @@ def _by_spark(scale: Scale) -> list[Row]:
         for what in ("here", "spark"):
             run, noted = scale.run(what, mb)
             seconds[what] = noted["seconds"]
-            cells += [f"{run.cpu_s / gigabytes:.1f}", f"{run.peak_bytes / 1e6:,.0f}"]
+            cpu = run.cpu_s + noted.get("tasks", 0.0)
+            cells += [f"{cpu / gigabytes:.1f}", f"{run.peak_bytes / 1e6:,.0f}"]
         rows.append((*cells, f"{seconds['spark'] / seconds['here']:.2f}"))
         if mb != scale.mb:  # no other section has use for it, and it may fill the disk
             log.unlink()

@@ -104,7 +104,7 @@ def test_the_whole_graph_on_the_samples(tmp_path: Path, session: SparkSession) -
 def test_large_files_are_cut_and_others_taken_together(
     tmp_path: Path, session: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # So that rollups are cut too, as those of more than 2 GiB are.
+    # So that rollups are cut too, as those of more than 512 MiB are.
     monkeypatch.setattr(waves, "_BUCKET_BYTES", 400_000)
     world, local = both(
         tmp_path,

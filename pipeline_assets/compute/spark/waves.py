@@ -36,7 +36,7 @@ STRETCH_BYTES: Final = 128 << 20
 _INFLATED: Final = 8
 _COMPRESSED: Final = (".gz", ".bz2", ".zst", ".zstd")
 # A bucket of each rollup of so much log is merged by one task, in some hundred megabytes of memory.
-_BUCKET_BYTES: Final = 2 << 30
+_BUCKET_BYTES: Final = 512 << 20
 _TRIES: Final = 5
 
 _Item = TypeVar("_Item", Share, Part)

@@ -296,7 +296,7 @@ def test_any_history_ends_in_the_truth_on_azure_too(seed: int, new_storage: NewS
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "seed"),
-    [*(("folder", seed) for seed in range(16)), *(("azurite", seed) for seed in range(2))],
+    [*(("folder", seed) for seed in range(10)), *(("azurite", seed) for seed in range(2))],
 )
 def test_long_histories_end_in_the_truth(seed: int, new_storage: NewStorage) -> None:
     check_history(seed, 30, new_storage)

@@ -46,7 +46,7 @@ class Projecting:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._waiting is not None:
-            self._waiting.__exit__(kind, error, trace)
+            self._waiting.close()
 
     def add(self, pieces: Pieces) -> None:
         """Take in rollups of some days, by name, that have no key in common with any other ones."""

@@ -37,7 +37,7 @@ class Spill:
     """Frames that wait on the local disk under a key, in one file without a name, which goes with them."""
 
     def __init__(self) -> None:
-        # Closed by `__exit__`, and by the system when the process ends, however it ends.
+        # Whoever has it closes it; when the process ends, however it ends, the system does.
         self._file = tempfile.TemporaryFile(prefix="pipeline-assets-")  # noqa: SIM115
         self._places: dict[Hashable, list[tuple[int, int]]] = {}
 
@@ -47,6 +47,10 @@ class Spill:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file, and of what waits in it."""
         self._file.close()
 
     def add(self, key: Hashable, rows: pl.DataFrame) -> None:

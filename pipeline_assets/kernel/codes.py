@@ -51,12 +51,17 @@ def answers(texts: pl.Series, ask: Callable[[pl.Series], pl.DataFrame]) -> pl.Da
     is_coded = isinstance(texts.dtype, pl.Categorical)
     rows = texts if is_coded else texts.cast(pl.Categorical(pl.Categories.random()))
     distinct = rows.unique().drop_nulls()
+    return ask(distinct.cast(pl.String)).select(pl.all().gather(_places(rows, distinct)))
+
+
+def _places(rows: pl.Series, distinct: pl.Series) -> pl.Series:
+    """Where each row's text stands among the distinct ones; both are coded alike, and a null stays one."""
     numbers = distinct.to_physical()
     highest = numbers.max()
-    # Which of the distinct texts has a number; numbers may be left out.
+    # By number, of which some may be no row's.
     places = pl.zeros(highest + 1 if isinstance(highest, int) else 0, pl.UInt32, eager=True)
     places = places.scatter(numbers, pl.int_range(numbers.len(), dtype=pl.UInt32, eager=True))
-    return ask(distinct.cast(pl.String)).select(pl.all().gather(places.gather(rows.to_physical())))
+    return places.gather(rows.to_physical())
 
 
 def brought_together(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
@@ -90,12 +95,7 @@ def _ranks(column: pl.Series) -> pl.Series:
             return numbers - least
         return numbers.rank("dense") - 1
     distinct = column.unique().drop_nulls()
-    distinct = distinct.gather(distinct.cast(pl.String).arg_sort())
-    codes = distinct.to_physical()
-    highest = codes.max()
-    places = pl.zeros(highest + 1 if isinstance(highest, int) else 0, pl.UInt32, eager=True)
-    places = places.scatter(codes, pl.int_range(codes.len(), dtype=pl.UInt32, eager=True))
-    return places.gather(column.to_physical())
+    return _places(column, distinct.gather(distinct.cast(pl.String).arg_sort()))
 
 
 def numbered(columns: Sequence[pl.Series]) -> Words:

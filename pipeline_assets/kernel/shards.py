@@ -5,7 +5,7 @@ What belongs here: which rows must stay together. What does not: when a state is
 
 Rows of a client stay together, because visitors, visits and paths are counted by client; counts of what
 clients choose stay together by what is counted. All other rows are few, and are in the first shard. The hash
-holds for this process only, so a shard is nothing that can be stored.
+holds for this process only: what was cut together may be stored so, but nobody can ask for a row's shard.
 """
 
 from __future__ import annotations

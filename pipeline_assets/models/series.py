@@ -98,8 +98,9 @@ def hourly_values(
     Where the days come in pieces, `state` has what all of them have `of_hours`, and `people` are
     `people_by_hour` of each.
     """
-    clients = pl.concat([people_by_hour(state)] if people is None else people)
-    if people is not None and len(people) > 1:
+    pieces = [people_by_hour(state)] if people is None else people
+    clients = pl.concat(pieces)
+    if len(pieces) > 1:
         # A client of a day is in one piece only.
         clients = clients.group_by(_HOUR_OF_SITE).agg(pl.col("visitors").sum(), pl.col(OF_CLIENTS).max())
     traffic = state["traffic"]

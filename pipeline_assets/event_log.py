@@ -10,6 +10,7 @@ takes longer than to compute a small day, and a refresh of a year has some thirt
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -20,16 +21,20 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from dagster import DagsterEventType
 from dagster._core.storage.event_log import SqliteEventLogStorage
-from sqlalchemy import text
+from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
+from sqlalchemy import NullPool, create_engine, text
 
 if TYPE_CHECKING:
     from dagster._core.events.log import EventLogEntry
     from dagster._serdes import ConfigurableClassData
-    from sqlalchemy.engine import Connection
+    from sqlalchemy.engine import Connection, Engine
 
 # What a kill may lose of events, and never of data: those of one batch.
 _EVENTS: Final = 500
 _BATCH_SIZE: Final = "DAGSTER_EVENT_BATCH_SIZE"
+# Databases whose compiled statements are kept: the index, and of the runs those that are asked for now.
+_ENGINES: Final = 8
 _OF_PARTITIONS: Final = (
     DagsterEventType.ASSET_MATERIALIZATION,
     DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
@@ -47,6 +52,7 @@ class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
         self._batch_lock = RLock()
         self._batch: _Batch | None = None
         self._waiting: list[EventLogEntry] | None = None
+        self._engines: OrderedDict[str, Engine] = OrderedDict()
         super().__init__(base_dir, inst_data)
         # One thread holds both databases at once for a batch; the stock lock would wait for itself.
         self._db_lock = RLock()  # type: ignore[assignment]
@@ -112,12 +118,15 @@ class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
 
         Of an asset it keeps the last event of a kind apart; earlier ones would be overwritten at once.
         """
-        rows = self.prepare_insert_event_batch(events)
+        # Dagster's own statement has a parameter for each value, and to compile it takes longer than to store
+        # the rows.
+        insert = SqlEventLogStorageTable.insert()
+        rows = [self._event_to_row(event) for event in events]
         with self.run_connection(events[0].run_id) as connection:
-            connection.execute(rows)
+            connection.execute(insert, rows)
         with self.index_transaction() as connection:
-            connection.execute(rows)
-            # SQLite numbers the rows of a statement one after the other.
+            connection.execute(insert, rows)
+            # SQLite numbers the rows of a transaction one after the other.
             last = int(connection.execute(text("SELECT last_insert_rowid()")).scalar_one())
         numbers = range(last - len(events) + 1, last + 1)
         self.store_asset_event_tags(events, numbers)
@@ -127,6 +136,27 @@ class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
         }
         for event, number in newest.values():
             self.store_asset_event(event, number)
+
+    @contextmanager
+    def _connect(self, shard: str) -> Iterator[Connection]:
+        """As the stock log, but by an engine that is kept: a new one compiles each statement anew.
+
+        What is kept is no connection, so a database that is deleted is opened anew like any other.
+        """
+        with self._db_lock:
+            engine = self._engines.pop(shard, None) or create_engine(
+                self.conn_string_for_shard(shard),
+                poolclass=NullPool,
+                connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+            )
+            self._engines[shard] = engine
+            if len(self._engines) > _ENGINES:
+                self._engines.popitem(last=False)
+            if shard not in self._initialized_dbs:
+                self._initdb(engine)
+                self._initialized_dbs.add(shard)
+            with engine.begin() as connection:
+                yield connection
 
     def _store_waiting(self) -> None:
         events, self._waiting = self._waiting, []

@@ -129,3 +129,12 @@ def test_what_was_logged_before_an_error_is_stored(tmp_path: Path, monkeypatch: 
         assert not result.success
         assert ours.get_materialized_partitions(dg.AssetKey("three")) == {"a"}
         assert "STEP_FAILURE" in {event.event_type_value for event in result.all_events}
+
+
+def test_a_log_that_is_wiped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its databases are deleted, so nothing of them may be kept open."""
+    with instance(tmp_path, monkeypatch, OURS) as ours:
+        before = answers(ours, run(ours))
+        ours.wipe()
+        assert not ours.get_materialized_partitions(dg.AssetKey("three"))
+        assert answers(ours, run(ours)) == before

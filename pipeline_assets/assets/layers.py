@@ -12,7 +12,12 @@ from typing import Any, Final
 
 import dagster as dg
 
-from pipeline_assets.assets.metadata import column_schema, delivery_metadata, reject_reasons
+from pipeline_assets.assets.metadata import (
+    column_schema,
+    delivery_metadata,
+    lineage_metadata,
+    reject_reasons,
+)
 from pipeline_assets.assets.metered import record_run, recording_failure
 from pipeline_assets.assets.resources import PipelineResource, compute_of, reuses
 from pipeline_assets.checks.completeness import HITS_EQUAL_ROWS, hits_equal_rows_result
@@ -162,6 +167,9 @@ def _outputs(
         for unit, manifest in done.manifests.items():
             shown = delivery_metadata(store, layer, name, unit, manifest, reasons.get(unit, {}))
             context.add_asset_metadata({**shown, **done.shown[unit]}, asset_key=key, partition_key=unit.key)
+        context.add_asset_metadata(
+            lineage_metadata(layer, name, lane), asset_key=key, partition_key=context.partition_keys[-1]
+        )
         yield dg.Output(CommittedLayer(done.manifests), output_name=name)
 
 

@@ -96,23 +96,29 @@ def materializations(
 ) -> Iterator[dg.AssetMaterialization]:
     """A materialisation for each table and event day: of serving where published, of model where scored.
 
-    Days that are `shown` for a table are left out.
+    Days that are `shown` for a table are left out. The last of each table has its columns' lineage, as in
+    `metadata.lineage_metadata`.
     """
     charts, usual = _charts(served), _bands(store, done.written.scored_days)
     for tables, days in ((SERVING, set(done.days)), (MODEL, done.written.scored_days)):
         news = {name: {day for day in days if day.isoformat() not in shown.get(name, ())} for name in tables}
         rows = {name: _rows(store, name, done, news[name]) for name in tables}
-        lineages = {name: column_lineage(catalogued) for name, catalogued in tables.items()}
         hollow = {day for day in days if _has_visitors_alone(rows, day)}
+        told = {
+            name: {day for day in mine if day not in hollow or rows[name].get(day)}
+            for name, mine in news.items()
+        }
+        last = {name: max(told[name], default=None) for name in told}
         for day in sorted(days):
             for name, catalogued in tables.items():
-                if day not in news[name] or (day in hollow and not rows[name].get(day)):
+                if day not in told[name]:
                     continue
                 said: dict[str, Any] = {
                     "dagster/uri": store.uri(f"{catalogued.layer}/{name}"),
                     "dagster/row_count": rows[name].get(day, 0),
-                    "dagster/column_lineage": lineages[name],
                 }
+                if day == last[name]:
+                    said["dagster/column_lineage"] = column_lineage(catalogued)
                 if day in done.days:
                     said["hits"] = done.days[day]
                 if name == EVERY_TIME:

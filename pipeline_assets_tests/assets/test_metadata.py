@@ -114,6 +114,21 @@ def test_every_check_has_run_and_passed_but_for_the_one_with_a_reason(
         assert check.description and "what_to_do" in check.metadata
 
 
+def test_the_newest_materialisation_of_a_run_alone_has_the_lineage(
+    ran: tuple[World, dg.ExecuteInProcessResult],
+) -> None:
+    lineages: dict[dg.AssetKey, list[bool]] = {}
+    for event in ran[1].all_events:
+        if event.is_step_materialization:
+            said = event.step_materialization_data.materialization
+            lineages.setdefault(said.asset_key, []).append("dagster/column_lineage" in said.metadata)
+    for table in TABLES:
+        found = lineages[
+            dg.AssetKey([table.layer, *(["daily"] if table.layer in LAYERS else []), table.name])
+        ]
+        assert found[-1] and not any(found[:-1]), table.name
+
+
 def test_metadata_of_an_event_is_small(ran: tuple[World, dg.ExecuteInProcessResult]) -> None:
     sizes = [
         len(serialize_value(event.step_materialization_data.materialization))

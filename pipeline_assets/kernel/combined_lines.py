@@ -4,16 +4,16 @@ What belongs here: which lines of a block are such, and their rows. What does no
 the expressions of `formats`, and so does a line of this kind with anything rare about it. A line gives the
 same row either way.
 
-The expressions take every line byte by byte. Here whole arrays are looked at: where a line's quotes and
-blanks are (`marks`) tells whether it is of this kind, and where its fields begin and end. Columns of text are
-views into the block, so no text is copied. What is done for each block is numpy alone, for its arrays stay in
-the processor's cache; tables are made of many blocks.
+The expressions take every line byte by byte. Here whole arrays are looked at: where a line's quotes are
+(`marks`) tells where its fields must begin and end, and what stands there whether it is of this kind. Columns
+of text are views into the block, so no text is copied. What is done for each block is numpy alone, for its
+arrays stay in the processor's cache; tables are made of many blocks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -25,12 +25,13 @@ from pipeline_assets.kernel.schemas import BRONZE_REQUESTS
 from pipeline_assets.kernel.words import (
     Text,
     Texts,
-    eight_at,
     known_words,
+    several_at,
     size_in,
     status_in,
     time_in,
     validity,
+    word_of,
 )
 
 if TYPE_CHECKING:
@@ -41,8 +42,17 @@ if TYPE_CHECKING:
     Mask = npt.NDArray[np.bool_]
     Words = npt.NDArray[np.uint64]
 
-_QUOTE: Final = 0x22
+_BLANK: Final = 0x20
 _BACKSLASH: Final = 0x5C
+
+# So many quotes are in a line of each format.
+_IN_COMBINED: Final = 6
+_IN_COMMON: Final = 2
+# `h i u [` and the time with what stands behind it: so many bytes at least come before the first quote.
+_SHORTEST_HEAD: Final = 35
+# Of the eight bytes from the request's last quote on, those in front of the status and behind it.
+_BLANKS_OF_STATUS: Final = 0xFF000000FF00
+_AROUND_STATUS: Final = 0x200000002000
 
 # Other methods are read by the expressions. A longer word than eight bytes doesn't fit into what is compared.
 _METHODS: Final = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND", "CONNECT", "TRACE")
@@ -118,13 +128,12 @@ class CombinedReader:
         if not block.is_whole or not len(block.starts):
             return None
         codes = block.codes
-        marks = self._marks.find(codes, block)
+        marks = self._marks.find(block)
         text = Texts(codes, codes[: len(codes) // 8 * 8].view(np.uint64), len(self._blocks))
         read = np.zeros(len(block.starts), np.bool_)
         taken = []
-        for find in (_combined, _common):
-            fields = find(codes, block, marks)
-            columns = None if fields is None else self._typed(text, block, fields)
+        for quotes in (_IN_COMBINED, _IN_COMMON):
+            columns = self._columns(quotes, text, block, marks)
             if columns is not None:
                 taken.append(columns)
                 read[columns.lines] = True
@@ -142,68 +151,97 @@ class CombinedReader:
         self._taken, self._blocks = [], []
         return _rows_of(taken, blocks, self._given)
 
-    def _typed(self, text: Texts, block: Block, fields: _Fields) -> _Columns | None:
-        """The columns of these lines, but for those that the expressions must read."""
-        import numpy as np
+    def _columns(self, quotes: int, text: Texts, block: Block, marks: Marks) -> _Columns | None:
+        """The columns of the lines that are in the format with so many quotes, as servers write it.
 
-        words = text.words
-        method = known_words(_METHODS, words, fields.request, fields.method_end - fields.request)
-        protocol = known_words(_PROTOCOLS, words, fields.target_end + 1, None)
-        status, is_status = status_in(eight_at(words, fields.request_end + 2))
-        size, is_size, is_dash = size_in(words, fields.request_end + 6, fields.bytes_end)
-        moments, offset, is_time = self._moments(text.codes, words, fields.user_end + 2)
-        good = is_status & is_size & is_time & (method >= 0) & (protocol >= 0)
-        if not good.all():
-            kept = np.flatnonzero(good)
-            if not len(kept):
-                return None
-            fields = fields.only(kept)
-            method, protocol, moments, offset = method[kept], protocol[kept], moments[kept], offset[kept]
-            status, size, is_dash = status[kept], size[kept], is_dash[kept]
-        lines = fields.lines
-        texts = {
-            "remote_host": text.column(block.starts[lines], fields.host_end),
-            "identity": text.column(fields.host_end + 1, fields.identity_end, dash=True),
-            "user": text.column(fields.identity_end + 1, fields.user_end, dash=True),
-            "request": text.column(fields.request, fields.request_end),
-            "target": text.column(fields.method_end + 1, fields.target_end),
-        }
-        if fields.quoted is not None:
-            referer, referer_end, agent, agent_end = fields.quoted
-            texts["referer"] = text.column(referer, referer_end, dash=True)
-            texts["user_agent"] = text.column(agent, agent_end, dash=True)
-        return _Columns(
-            fields.format,
-            lines,
-            block.numbers[lines],
-            block.offsets[lines],
-            moments,
-            offset,
-            method,
-            protocol,
-            status.astype(np.int16),
-            size,
-            is_dash,
-            texts,
-        )
-
-    def _moments(
-        self, codes: npt.NDArray[np.uint8], words: Words, at: Positions
-    ) -> tuple[Positions, npt.NDArray[np.int16], Mask]:
-        """Microseconds since 1970, minutes east of UTC, and whether the time is one that the row can have.
-
-        Of neighbouring lines with one and the same time only the first is looked at.
+        `host identity user [time] "request" status bytes "referer" "user_agent"`, or without the last two.
+        The quotes tell where all else must stand.
         """
         import numpy as np
 
-        parts = [
-            eight_at(words, at),
-            eight_at(words, at + 8),
-            eight_at(words, at + 16),
-            eight_at(words, at + 24),
-        ]
-        parts[3] &= np.uint64(0xFFFF)
-        differs = np.zeros(len(at), np.bool_)
+        codes, words = text.codes, text.words
+        is_combined = quotes == _IN_COMBINED
+        chosen = marks.count == quotes
+        if marks.plain is not None:
+            chosen &= marks.plain
+        lines = np.flatnonzero(chosen)
+        quote = [marks.quote.take(marks.first[lines] + number) for number in range(quotes)]
+        start, end = block.starts[lines], block.ends[lines]
+        sound = quote[0] - start >= _SHORTEST_HEAD
+        if is_combined:
+            sound &= (quote[4] == quote[3] + 2) & (quote[5] == end - 1)
+        if not sound.all():
+            lines, start, end = lines[sound], start[sound], end[sound]
+            quote = [each[sound] for each in quote]
+        if not len(lines):
+            return None
+        opening, closing = quote[0], quote[1]
+        before, *time, after = several_at(words, opening - 36, 6)
+        method, method_size = _method_at(
+            codes, opening + 1, (time[3] >> np.uint64(40)) | (after << np.uint64(24))
+        )
+        last_of_time = time[3] & np.uint64(0xFFFFFFFF)
+        time[3] = last_of_time & np.uint64(0xFFFF)
+        target, target_end = opening + method_size + 2, closing - 9
+        before_protocol, protocol_word, status_word = several_at(words, closing - 16, 3)
+        protocol = known_words(_PROTOCOLS, protocol_word)
+        status, is_status = status_in(status_word >> np.uint64(16))
+        bytes_end = quote[2] - 1 if is_combined else end
+        size, is_size, is_dash = size_in(words, closing + 6, bytes_end)
+        moments, offset, is_time = self._moments(time)
+        host_end, identity_end, good = _head(marks, start, opening, before)
+        good &= is_status & is_size & is_time & (method >= 0) & (protocol >= 0)
+        good &= (last_of_time >> 16 == word_of("] ")) & (status_word & _BLANKS_OF_STATUS == _AROUND_STATUS)
+        before_protocol >>= 48
+        good &= (target_end > target) & (before_protocol >> 8 == _BLANK) & (bytes_end > closing + 6)
+        # A blank or a quote behind a backslash is part of the text.
+        good &= before_protocol != _BLANK << 8 | _BACKSLASH
+        good &= ~marks.has_blank(codes, start, host_end) & ~marks.has_blank(codes, target, target_end)
+        if is_combined:
+            good &= (codes.take(bytes_end) == _BLANK) & (codes.take(quote[3] + 1) == _BLANK)
+            good &= (codes.take(quote[3] - 1) != _BACKSLASH) & (codes.take(end - 2) != _BACKSLASH)
+        kept = slice(None) if good.all() else np.flatnonzero(good)
+        lines = lines[kept]
+        if not len(lines):
+            return None
+        opening, closing, host_end, identity_end = (
+            values[kept] for values in (opening, closing, host_end, identity_end)
+        )
+        texts = {
+            "remote_host": text.column(start[kept], host_end),
+            "identity": text.column(host_end + 1, identity_end, dash=True),
+            "user": text.column(identity_end + 1, opening - 30, dash=True),
+            "request": text.column(opening + 1, closing),
+            "target": text.column(target[kept], target_end[kept]),
+        }
+        if is_combined:
+            third, fourth, fifth, sixth = (each[kept] for each in quote[2:])
+            texts["referer"] = text.column(third + 1, fourth, dash=True)
+            texts["user_agent"] = text.column(fifth + 1, sixth, dash=True)
+        return _Columns(
+            "combined" if is_combined else "common",
+            lines,
+            block.numbers[lines],
+            block.offsets[lines],
+            moments[kept],
+            offset[kept],
+            method[kept],
+            protocol[kept],
+            status[kept].astype(np.int16),
+            size[kept],
+            is_dash[kept],
+            texts,
+        )
+
+    def _moments(self, parts: list[Words]) -> tuple[Positions, npt.NDArray[np.int16], Mask]:
+        """Microseconds since 1970, minutes east of UTC, and whether the time is one that the row can have.
+
+        `parts` are as in `time_in`. Of neighbouring lines with one and the same time only the first is looked
+        at.
+        """
+        import numpy as np
+
+        differs = np.zeros(len(parts[0]), np.bool_)
         differs[0] = True
         for part in parts:
             differs[1:] |= part[1:] != part[:-1]
@@ -327,115 +365,57 @@ def joined_rows(parts: list[CombinedRows]) -> CombinedRows:
     return CombinedRows(table, sum(part.size for part in parts), formats)
 
 
-@dataclass(frozen=True)
-class _Fields:
-    """Lines of one format (indices into the block's), and where their fields stand.
+def _method_at(
+    codes: npt.NDArray[np.uint8], at: Positions, word: Words
+) -> tuple[npt.NDArray[np.int8], Positions]:
+    """Which method stands there with a blank behind it, as an index, -1 for none; and how long it is.
 
-    `…_end` is the byte behind a field. `quoted` has where the referrer begins and ends, and the user agent.
+    `word` has the eight bytes.
     """
-
-    format: str
-    lines: Positions
-    host_end: Positions
-    identity_end: Positions
-    user_end: Positions
-    request: Positions
-    method_end: Positions
-    target_end: Positions
-    request_end: Positions
-    bytes_end: Positions
-    quoted: tuple[Positions, ...] | None = None
-
-    def only(self, kept: Mask | Positions) -> _Fields:
-        """Those lines alone."""
-        arrays = {name: value[kept] for name, value in vars(self).items() if name not in ("format", "quoted")}
-        quoted = None if self.quoted is None else tuple(each[kept] for each in self.quoted)
-        return _Fields(self.format, **arrays, quoted=quoted)
-
-
-def _combined(codes: npt.NDArray[np.uint8], block: Block, marks: Marks) -> _Fields | None:
-    """Lines `host identity user [time] "request" status bytes "referer" "user_agent"`."""
-    lines = _chosen(marks.quotes == 6, marks)
-    if not len(lines):
-        return None
-    quote, at = marks.quote, marks.at
-    first, last, first_quote = (values[lines] for values in (marks.first, marks.last, marks.first_quote))
-    third, fourth, fifth, sixth = (quote.take(first_quote + number) for number in (2, 3, 4, 5))
-    sound = (third == first + 12) & (fifth == fourth + 2) & (sixth == last - 1)
-    found = _head(codes, block, marks, lines, sound, "combined")
-    if found is None:
-        return None
-    fields, kept = found
-    if len(kept) < len(lines):
-        third, fourth, fifth = third[kept], fourth[kept], fifth[kept]
-    referer, closing, opening = at.take(third) + 1, at.take(fourth), at.take(fifth)
-    end = block.ends[fields.lines] - 1
-    fits = (
-        (referer == fields.bytes_end + 2)
-        & (opening == closing + 2)
-        & (codes.take(end) == _QUOTE)
-        # A quote behind a backslash is part of the text.
-        & (codes.take(closing - 1) != _BACKSLASH)
-        & (codes.take(end - 1) != _BACKSLASH)
-    )
-    fields = replace(fields, quoted=(referer, closing, opening + 1, end))
-    return fields if fits.all() else fields.only(fits) if fits.any() else None
-
-
-def _common(codes: npt.NDArray[np.uint8], block: Block, marks: Marks) -> _Fields | None:
-    """Lines `host identity user [time] "request" status bytes`."""
-    lines = _chosen(marks.quotes == 2, marks)
-    if not len(lines):
-        return None
-    found = _head(codes, block, marks, lines, marks.last[lines] == marks.first[lines] + 11, "common")
-    return found[0] if found else None
-
-
-def _chosen(chosen: Mask, marks: Marks) -> Positions:
     import numpy as np
 
-    return np.flatnonzero(chosen if marks.plain is None else chosen & marks.plain)
+    found = np.full(len(at), -1, np.int8)
+    left = np.arange(len(at))
+    for number, text in enumerate(_METHODS):
+        is_this = word & ((1 << 8 * min(len(text) + 1, 8)) - 1) == word_of(f"{text} "[:8])
+        if len(text) == 8:
+            is_this &= codes.take(at[left] + 8) == _BLANK
+        found[left[is_this]] = number
+        left, word = left[~is_this], word[~is_this]
+        if not len(left):
+            break
+    return found, np.array([*map(len, _METHODS), 0], np.int64).take(found)
 
 
 def _head(
-    codes: npt.NDArray[np.uint8], block: Block, marks: Marks, lines: Positions, sound: Mask, name: str
-) -> tuple[_Fields, Positions] | None:
-    """What both formats begin with, of those `lines` that are `sound` so far; and which of them it fits."""
+    marks: Marks, start: Positions, opening: Positions, before: Words
+) -> tuple[Positions, Positions, Mask]:
+    """Where host and identity end, and whether both, the user and the time are in their places.
+
+    `opening` is the quote in front of the request, `before` the eight bytes in front of the time. A blank in
+    the host is for the caller to find.
+    """
     import numpy as np
 
-    at, quote = marks.at, marks.quote
-    first, first_quote = marks.first[lines], marks.first_quote[lines]
-    sound &= (quote.take(first_quote) == first + 5) & (quote.take(first_quote + 1) == first + 8)
-    kept = np.flatnonzero(sound)
-    if not len(kept):
-        return None
-    if len(kept) < len(lines):
-        lines, first = lines[kept], first[kept]
-    start = block.starts[lines]
-    host, identity, user, time, zone, request, method, target, closed, space, status, end = (
-        at.take(first + number) for number in range(12)
-    )
-    fits = (
-        (host > start)
-        & (identity > host + 1)
-        & (user > identity + 1)
-        & (time == user + 22)
-        & (zone == user + 29)
-        & (request == user + 30)
-        & (method > request + 1)
-        & (target > method + 1)
-        & (closed == target + 9)
-        & (space == closed + 1)
-        & (status == closed + 5)
-        & (end > status + 1)
-        & (codes.take(user + 1) == ord("["))
-        & (codes.take(zone - 1) == ord("]"))
-        & (codes.take(target - 1) != _BACKSLASH)
-    )
-    fields = _Fields(name, lines, host, identity, user, request + 1, method, target, closed, end)
-    if fits.all():
-        return fields, kept
-    return (fields.only(fits), kept[fits]) if fits.any() else None
+    host_end, identity_end = opening - 34, opening - 32
+    is_usual = before >> 16 == word_of(" - - [")
+    good: Mask = is_usual
+    if not is_usual.all():
+        good = before >> 48 == word_of(" [")
+        named = np.flatnonzero(good & ~is_usual)
+        begin, user_end = start[named], opening[named] - 30
+        first = marks.next_blank(begin, user_end)
+        second = marks.next_blank(np.minimum(first + 1, user_end), user_end)
+        third = marks.next_blank(np.minimum(second + 1, user_end), user_end)
+        host_end[named], identity_end[named] = first, second
+        good[named] = (
+            (first > begin)
+            & (second > first + 1)
+            & (third > second + 1)
+            & (second < user_end)
+            & (third == user_end)
+        )
+    return host_end, identity_end, good
 
 
 def arrow(kind: Any, values: npt.NDArray[Any], is_null: Mask | None = None) -> Any:

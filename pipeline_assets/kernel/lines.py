@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -25,7 +25,7 @@ from pipeline_assets.kernel.decompress import (
     read_into,
 )
 from pipeline_assets.kernel.formats import RejectReason
-from pipeline_assets.kernel.words import series
+from pipeline_assets.kernel.words import binary_slices
 
 if TYPE_CHECKING:
     import numpy as np
@@ -398,26 +398,6 @@ def _line_feeds(codes: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.int64
     import numpy as np
 
     return np.flatnonzero(codes[:size] == _LINE_FEED)
-
-
-def binary_slices(data: Any, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> pl.Series:
-    """The slices `data[start:end]` of a buffer as a Binary series that shares its memory.
-
-    The slices must be in order and must not overlap. Arrow's offsets leave no gaps between values, so the
-    gaps become values themselves and every second one is dropped; only views of 16 bytes are copied.
-    """
-    import numpy as np
-    import pyarrow as pa
-
-    count = len(starts)
-    bounds = np.empty(2 * count + 1, dtype=np.int64)
-    bounds[0:-1:2] = starts
-    bounds[1::2] = ends
-    bounds[-1] = ends[-1] if count else 0
-    values = pa.LargeBinaryArray.from_buffers(
-        pa.large_binary(), 2 * count, [None, pa.py_buffer(bounds), pa.py_buffer(data)]
-    )
-    return series("", values).gather_every(2)
 
 
 def _are_comments(codes: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

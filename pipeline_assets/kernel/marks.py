@@ -1,15 +1,21 @@
-"""Where the quotes, blanks and control characters of a block stand, found by one pass over its bytes.
+"""Where the quotes and blanks of a block stand, and which lines have bytes that only the expressions read.
 
 What belongs here: finding them. What does not: which lines they make (`combined_lines`).
+
+Quotes are listed. Blanks are not, for a user agent has a dozen of them, and where those that matter stand
+mostly follows from the quotes: there is a bit for each byte, and one question for 64 bytes of a text.
 """
 
 from __future__ import annotations
 
-import struct
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+import polars as pl
+
 from pipeline_assets.kernel.lines import Block
+from pipeline_assets.kernel.words import binary_slices
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,30 +27,75 @@ if TYPE_CHECKING:
 
 _LINE_FEED: Final = 0x0A
 _BLANK: Final = 0x20
-_EXCLAMATION: Final = 0x21
 _QUOTE: Final = 0x22
 _DELETE: Final = 0x7F
-# A pass over this many bytes leaves what it works with in the processor's cache.
-_PASS_BYTES: Final = 1 << 17
+# A blank that is so many times 64 bytes away is not looked for.
+_LOOKED_AT: Final = 16
 
 
 @dataclass(frozen=True)
 class Marks:
-    """Quotes, blanks and control characters of a block, in order.
-
-    `at` is where each stands; of the block's i-th line `first[i]` is the first of its marks, `last[i]` its
-    line feed, `quotes[i]` how many quotes it has, and `first_quote[i]` the first of them in `quote`, which
-    lists the quotes among the marks. `plain[i]` says that it has no control characters and no bytes that are
-    no text; None that this holds for all lines.
+    """The quotes of a block: `quote` is where each stands, in order. Of the block's i-th line `first[i]` is
+    the first in that list, and `count[i]` how many they are. `plain[i]` says that the line has no control
+    characters and is UTF-8; None that this holds for all lines.
     """
 
-    at: Positions
-    first: Positions
-    last: Positions
     quote: Positions
-    first_quote: Positions
-    quotes: Positions
+    first: Positions
+    count: Positions
     plain: Mask | None
+    blanks: Words
+
+    def has_blank(self, codes: npt.NDArray[np.uint8], begin: Positions, end: Positions) -> Mask:
+        """Whether a blank stands in the bytes from `begin` up to `end`; the texts are in order."""
+        import numpy as np
+
+        left = end - begin
+        found: Mask = (_bits_at(self.blanks, begin) & _first_bits().take(left, mode="clip")) != 0
+        longer = np.flatnonzero(left > 64)
+        if len(longer):
+            found[longer] |= (
+                binary_slices(codes, begin[longer] + 64, end[longer]).bin.contains(b" ").to_numpy()
+            )
+        return found
+
+    def next_blank(self, begin: Positions, end: Positions) -> Positions:
+        """Where the first blank stands from `begin` on; `end` where none is in front of that, or far off."""
+        import numpy as np
+
+        found = end.copy()
+        at, which = begin, np.arange(len(begin))
+        for _ in range(_LOOKED_AT):
+            bits = _bits_at(self.blanks, at)
+            # As many as there are zeros below the lowest bit.
+            place = at + np.bitwise_count((bits & (~bits + np.uint64(1))) - np.uint64(1))
+            is_there = bits != 0
+            found[which[is_there]] = place[is_there]
+            longer = np.flatnonzero(~is_there & (at + 64 < end[which]))
+            if not len(longer):
+                break
+            which, at = which[longer], at[longer] + 64
+        return np.minimum(found, end)
+
+
+@functools.cache
+def _first_bits() -> Words:
+    """For each number up to 64, that many of the lowest bits."""
+    import numpy as np
+
+    return np.array([(1 << size) - 1 for size in range(65)], np.uint64)
+
+
+def _bits_at(bits: Words, at: Positions) -> Words:
+    """The 64 bits from each position on."""
+    import numpy as np
+
+    index = at >> 6
+    shift = (at & 63).view(np.uint64)
+    low = bits.take(index)
+    index += 1
+    # To shift by all 64 bits gives zero, which is right where the position is aligned.
+    return (low >> shift) | (bits.take(index) << (np.uint64(64) - shift))
 
 
 class MarkFinder:
@@ -53,75 +104,74 @@ class MarkFinder:
     def __init__(self) -> None:
         import numpy as np
 
-        self._at = np.empty(1 << 16, np.int64)
-        self._is_mark = np.empty(_PASS_BYTES, np.bool_)
+        self._is_such = np.empty(0, np.bool_)
 
-    def find(self, codes: npt.NDArray[np.uint8], block: Block) -> Marks:
-        """The marks of a block; they hold until the next is asked for."""
+    def find(self, block: Block) -> Marks:
+        """The marks of a block whose lines are whole."""
         import numpy as np
 
-        at = self._below(codes[: block.size], _QUOTE + 1)
-        kinds = codes.take(at)
-        other = kinds == _EXCLAMATION
-        if other.any():  # it stands between the two others in ASCII, and marks nothing
-            at, kinds = at[~other], kinds[~other]
-        is_quote = kinds == _QUOTE
-        is_line_feed = kinds == _LINE_FEED
-        quote, line_feeds = np.flatnonzero(is_quote), np.flatnonzero(is_line_feed)
-        firsts = np.concatenate((np.zeros(1, np.int64), line_feeds[:-1] + 1))
-        quotes = np.searchsorted(quote, line_feeds)
-        first_quote = np.concatenate((np.zeros(1, np.int64), quotes[:-1]))
-        quotes -= first_quote
+        codes = block.codes[: block.size]
+        if len(self._is_such) < block.size:
+            self._is_such = np.empty(block.size, np.bool_)
+        is_such = self._is_such[: block.size]
+        quote = np.flatnonzero(np.equal(codes, _QUOTE, out=is_such))
+        behind = np.searchsorted(quote, block.ends)
+        lines = block.last_number - block.first_number + 1
+        first = np.empty_like(behind)
+        if len(behind) == lines:
+            first[0], first[1:] = 0, behind[:-1]
+        else:  # lines that are left out may have quotes, too
+            first = np.searchsorted(quote, block.starts)
+        odd = []
+        if np.count_nonzero(np.less(codes, _BLANK, out=is_such)) != lines:
+            control = np.flatnonzero(is_such)
+            odd.append(_lines_at(control[codes.take(control) != _LINE_FEED], block))
+        if int(codes.max()) >= _DELETE:
+            odd.append(_not_text(np.flatnonzero(np.greater_equal(codes, _DELETE, out=is_such)), block))
         plain: Mask | None = None
-        is_blank = kinds == _BLANK
-        if np.count_nonzero(is_blank) + len(quote) + len(line_feeds) != len(kinds):
-            plain = np.ones(len(firsts), np.bool_)
-            odd = np.flatnonzero(~(is_blank | is_quote | is_line_feed))
-            plain[np.searchsorted(line_feeds, odd)] = False
-        doubtful = doubtful_bytes(block)
-        if len(doubtful):
-            plain = np.ones(len(firsts), np.bool_) if plain is None else plain
-            plain[np.searchsorted(at[line_feeds], doubtful)] = False
-        if len(block.starts) < len(firsts):
-            lines = block.numbers - block.first_number
-            firsts, line_feeds, first_quote, quotes = (
-                values[lines] for values in (firsts, line_feeds, first_quote, quotes)
-            )
-            plain = None if plain is None else plain[lines]
-        return Marks(at, firsts, line_feeds, quote, first_quote, quotes, plain)
-
-    def _below(self, codes: npt.NDArray[np.uint8], limit: int) -> Positions:
-        """Where the bytes below `limit` stand; the array is used again for the next block."""
-        import numpy as np
-
-        count = 0
-        for begin in range(0, len(codes), _PASS_BYTES):
-            some = codes[begin : begin + _PASS_BYTES]
-            found = np.flatnonzero(np.less(some, limit, out=self._is_mark[: len(some)]))
-            if count + len(found) > len(self._at):
-                self._at = np.concatenate((self._at[:count], np.empty(2 * (count + len(found)), np.int64)))
-            np.add(found, begin, out=self._at[count : count + len(found)])
-            count += len(found)
-        return self._at[:count]
+        if odd:
+            plain = np.ones(len(behind), np.bool_)
+            plain[np.concatenate(odd)] = False
+        packed = np.packbits(np.equal(codes, _BLANK, out=is_such), bitorder="little")
+        blanks = np.zeros(len(packed) // 8 + 4, np.uint64)
+        blanks.view(np.uint8)[: len(packed)] = packed
+        return Marks(quote, first, behind - first, plain, blanks)
 
 
-def doubtful_bytes(block: Block) -> Positions:
-    """Where bytes stand that make a line one for the expressions: what is not UTF-8, and 0x7F."""
+def _lines_at(positions: Positions, block: Block) -> Positions:
+    """Which of the block's lines these bytes are in; bytes of lines that were left out are in none."""
     import numpy as np
 
-    codes = block.codes[: block.size]
-    if int(codes.max()) < _DELETE:
-        return np.empty(0, np.int64)
-    return np.flatnonzero(codes == _DELETE) if _is_text(block) else np.flatnonzero(codes >= _DELETE)
+    lines = np.searchsorted(block.ends, positions)
+    known = lines < len(block.ends)
+    lines, positions = lines[known], positions[known]
+    found: Positions = lines[block.starts[lines] <= positions]
+    return found
 
 
-def _is_text(block: Block) -> bool:
-    """Whether the block's bytes are UTF-8."""
-    import pyarrow as pa
+def _not_text(positions: Positions, block: Block) -> Positions:
+    """Of the lines with these bytes, all from 0x7F on, those that have 0x7F or are perhaps no UTF-8."""
+    import numpy as np
 
-    bounds = pa.py_buffer(struct.pack("=2q", 0, block.size))
+    lines = np.unique(_lines_at(positions, block))
+    delete = _lines_at(positions[block.codes.take(positions) == _DELETE], block)
+    starts, ends = block.starts[lines], block.ends[lines]
+    if block.are_few(len(lines)):
+        texts = (block.codes[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True))
+        lines = lines[np.array([not _is_text(text.tobytes()) for text in texts], np.bool_)]
+    else:
+        # Where one of many is none, all are left to the expressions.
+        try:
+            binary_slices(block.codes, starts, ends).cast(pl.String)
+        except (pl.exceptions.ComputeError, pl.exceptions.InvalidOperationError):
+            return lines
+        lines = lines[:0]
+    return np.concatenate((delete, lines))
+
+
+def _is_text(line: bytes) -> bool:
     try:
-        pa.LargeStringArray.from_buffers(1, bounds, pa.py_buffer(block.codes)).validate(full=True)
-    except pa.ArrowInvalid:
+        line.decode()
+    except UnicodeDecodeError:
         return False
     return True

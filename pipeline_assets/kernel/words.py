@@ -43,7 +43,25 @@ def eight_at(words: Words, at: Positions) -> Words:
     return (low >> shift) | (words.take(index) << (np.uint64(64) - shift))
 
 
-def _word(text: str) -> int:
+def several_at(words: Words, at: Positions, count: int) -> list[Words]:
+    """So many times eight bytes, one behind the other from each position on."""
+    import numpy as np
+
+    index = at >> 3
+    shift = ((at & 7) << 3).view(np.uint64)
+    back = np.uint64(64) - shift
+    found = []
+    low = words.take(index)
+    for _ in range(count):
+        index += 1
+        high = words.take(index)
+        found.append((low >> shift) | (high << back))
+        low = high
+    return found
+
+
+def word_of(text: str) -> int:
+    """A text of up to eight bytes as a word, the first byte in the lowest bits."""
     return int.from_bytes(text.encode().ljust(8, b"\0"), "little")
 
 
@@ -54,20 +72,14 @@ def masks(*sizes: int) -> Words:
     return np.array([(1 << 8 * size) - 1 for size in sizes], np.uint64)
 
 
-def known_words(
-    known: tuple[str, ...], words: Words, at: Positions, length: Positions | None
-) -> npt.NDArray[np.int8]:
-    """Which of some words stands at each position, as an index; -1 for another."""
+def known_words(known: tuple[str, ...], found: Words) -> npt.NDArray[np.int8]:
+    """Which of some texts of eight bytes each word is, as an index; -1 for another."""
     import numpy as np
 
-    found = eight_at(words, at)
-    if length is not None:
-        # Of a longer word than eight bytes not all was read: it is none of these.
-        found = np.where(length <= 8, found & masks(*range(9))[np.minimum(length, 8)], np.uint64(0))
-    result = np.full(len(at), -1, np.int8)
-    left = len(at)
+    result = np.full(len(found), -1, np.int8)
+    left = len(found)
     for number, text in enumerate(known):
-        same = found == np.uint64(_word(text))
+        same = found == word_of(text)
         result[same] = number
         left -= int(np.count_nonzero(same))
         if not left:
@@ -139,7 +151,7 @@ def time_in(parts: list[Words]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.i
     name = byte(3) | (byte(4) << 8) | (byte(5) << 16)
     month = np.zeros(len(name), np.int64)
     for number, text in enumerate(_MONTHS, 1):
-        month[name == _word(text)] = number
+        month[name == word_of(text)] = number
     good = (month > 0) & _are_digits(*(each for pair in tens.values() for each in pair))
     for number, character in ((2, "/"), (6, "/"), (11, ":"), (14, ":"), (17, ":"), (20, " ")):
         good &= byte(number) == ord(character)
@@ -180,6 +192,26 @@ def series(name: str, values: Any) -> pl.Series:
     frame = pl.from_arrow(pa.table([values], [name]))
     assert isinstance(frame, pl.DataFrame)
     return frame.to_series()
+
+
+def binary_slices(data: Any, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> pl.Series:
+    """The slices `data[start:end]` of a buffer as a Binary series that shares its memory.
+
+    The slices must be in order and must not overlap. Arrow's offsets leave no gaps between values, so the
+    gaps become values themselves and every second one is dropped; only views of 16 bytes are copied.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    count = len(starts)
+    bounds = np.empty(2 * count + 1, dtype=np.int64)
+    bounds[0:-1:2] = starts
+    bounds[1::2] = ends
+    bounds[-1] = ends[-1] if count else 0
+    values = pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), 2 * count, [None, pa.py_buffer(bounds), pa.py_buffer(data)]
+    )
+    return series("", values).gather_every(2)
 
 
 @dataclass(frozen=True)

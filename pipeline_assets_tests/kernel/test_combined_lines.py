@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from pipeline_assets.kernel import log_times, parse
 from pipeline_assets.kernel.combined_lines import CombinedReader, Given, QuickReader
-from pipeline_assets.kernel.lines import PADDING_BYTES, LineReader, binary_slices
+from pipeline_assets.kernel.lines import PADDING_BYTES, LineReader
 from pipeline_assets.kernel.parse import ReadOptions
 from pipeline_assets.kernel.scanned_lines import ScannedReader
-from pipeline_assets.kernel.words import Texts, size_in, status_in, time_in
+from pipeline_assets.kernel.words import Texts, binary_slices, size_in, status_in, time_in
 from pipeline_assets_tests.kernel.rebuild import ANY_TIME, Bronze, access_line, joined, read
 
 PROPERTY = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -32,9 +32,9 @@ BYTES = [
     b"0", b"9", b"/", b'" "', b'" "" "', b"#", b"\xef\xbb\xbf", b"HTTP/1.1", b"+0000", b"-0000", b"00", b"x" * 20,
 ]  # fmt: skip
 FIELDS = {
-    "host": ["", "-", "a", "2001:db8::1234:5678", "client.example.org", "#0", "x\\"],
+    "host": ["", "-", "a", "2001:db8::1234:5678", "client.example.org", "#0", "x\\", "h" * 70, "h" * 70 + " x"],
     "identity": ["me", '""', "a b", "x\\"],
-    "user": ["frank", "a b", '""', "x\\", "-]"],
+    "user": ["frank", "a b", '""', "x\\", "-]", "u" * 130, "u" * 130 + " x", "u" * 1_100],
     "time": [
         "17/Dec/2025:09:03:02 +0000", "29/Feb/2024:23:59:59 -0730", "29/Feb/2023:00:00:00 +0000",
         "31/Dec/1969:23:59:59 +0000", "17/Dec/2025:09:03:60 +0000", "17/Dec/2025:24:03:01 +0000",
@@ -45,6 +45,7 @@ FIELDS = {
         "GET / HTTP/1.1", "POST /a?b=%20 HTTP/2.0", "PROPFIND /é HTTP/1.0", "MKCOL /a HTTP/1.1", "get / HTTP/1.1",
         "GET /a\\ HTTP/1.1", "GET /a\\\\ HTTP/1.1", "GET /a\\x HTTP/1.1", "GET / HTTP/4.2", "GET /a b HTTP/1.1",
         "GET  / HTTP/1.1", "-", "", "GETGETGETGET / HTTP/1.1", "GET / HTTP/1.1\\", "GET /! HTTP/1.1", " / HTTP/1.1",
+        f"GET /{'a' * 200} HTTP/1.1", f"GET /{'a' * 200} b HTTP/1.1", f"GET /{'a' * 63} HTTP/1.1", f"GET /{'a' * 63} b HTTP/1.1",
     ],
     "status": ["404", "099", "-", "20", "2000", "999"],
     "bytes": ["0", "-", "1", "12345678", "123456789", "01", "00000001", "999999999999999999", "9" * 19, "", "1234567x"],
@@ -161,8 +162,10 @@ def test_bytes_that_are_no_text_leave_the_other_lines_of_their_block_quick(reade
     assert taken(reader, joined([access_line(), access_line(host="a\x7f"), access_line()])) == [1, 3]
     line = access_line()
     lines = [line, line.replace(b"org", b"\xff"), line.replace(b"org", b"\xc3\xa9"), line]
-    # Compiled code looks at each line by itself.
+    # Of many such lines compiled code looks at each by itself, the other way only of few.
     assert taken(reader, joined(lines)) == ([1, 4] if reader is CombinedReader else [1, 3, 4])
+    many = range(1, 41)
+    assert taken(reader, joined([*lines, *[line] * 36])) == [number for number in many if number != 2]
 
 
 @either_reader

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.kernel import lines
-from pipeline_assets.kernel.lines import KEPT_LINE_BYTES, LINES_SCHEMA, LineReader, binary_slices
+from pipeline_assets.kernel.lines import KEPT_LINE_BYTES, LINES_SCHEMA, LineReader
+from pipeline_assets.kernel.words import binary_slices
 from pipeline_assets_tests.kernel.rebuild import access_line, is_uncounted, joined, read
 
 Cut = list[tuple[int, int, bytes, str | None]]

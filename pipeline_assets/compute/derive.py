@@ -85,9 +85,9 @@ def _refresh(context: Context, unit: Unit, derivation: Derivation, reuse: bool) 
         for attempt in missing:
             if attempt in made:
                 continue
-            writer = PartWriter(context.store, derivation.layer, unit, attempt)
-            derivation.write(context, unit, Attempt.of(source.value, attempt), writer)
-            made[attempt] = writer.close()
+            with PartWriter(context.store, derivation.layer, unit, attempt) as writer:
+                derivation.write(context, unit, Attempt.of(source.value, attempt), writer)
+                made[attempt] = writer.close()
         manifest = _next_manifest(previous, source.value, kept, made)
         if stored.etag is not None and manifest == previous:
             return previous

@@ -12,10 +12,10 @@ from typing import Final
 import polars as pl
 
 from pipeline_assets.kernel import referrers, user_agents
-from pipeline_assets.kernel.codes import answers
+from pipeline_assets.kernel.codes import answers, coded
 from pipeline_assets.kernel.escapes import undo
 from pipeline_assets.kernel.message_templates import template_of
-from pipeline_assets.kernel.schemas import SILVER_ERRORS, SILVER_REQUESTS
+from pipeline_assets.kernel.schemas import BRONZE_REQUESTS, SILVER_ERRORS, SILVER_REQUESTS
 
 # GoAccess 1.7's `static-file` (goaccess.conf), and what has become common on the web since.
 _STATIC_FILE: Final = (
@@ -24,32 +24,40 @@ _STATIC_FILE: Final = (
     r"|webp|avif|webm|eot|otf|map|wasm|mjs)$"
 )
 _STATUS_CLASSES: Final = pl.Series(["other", "1xx", "2xx", "3xx", "4xx", "5xx"])
+_CODED_CLASSES: Final = _STATUS_CLASSES.cast(pl.Categorical(pl.Categories.random()))
+_FROM_BRONZE: Final = [name for name in BRONZE_REQUESTS.column_names if name in SILVER_REQUESTS.column_names]
 
 
 def clean_requests(bronze: pl.LazyFrame) -> pl.LazyFrame:
     """Bronze `requests` to silver `requests` (columns: `schemas.SILVER_REQUESTS`).
 
-    What servers escaped is plain here. The rows are collected; user agents and referrers are looked at by
-    distinct value.
+    What servers escaped is plain here. The rows are collected; user agents, referrers and paths are looked at
+    by distinct value. They and what they say are coded (`codes`), so that whoever encodes or groups them need
+    not look for what is distinct again.
     """
-    rows = undo(bronze.collect())
+    rows = undo(bronze.select(_FROM_BRONZE).collect())
     target = pl.col("target")
     # Browsers send no fragment, so it is looked for once, and hardly ever cut off.
     if rows["target"].str.contains("#", literal=True).any():
         target = target.str.splitn("#", 2).struct[0]
     parts = target.str.splitn("?", 2)
-    agents = answers(rows["user_agent"], _agents)
+    rows = rows.with_columns(path=parts.struct[0], query=parts.struct[1])
+    rows = coded(rows.lazy(), ("user_agent", "referer", "path")).collect()
     # A log is mostly of one site, and then a Referer says by itself whether it is the site's own.
     is_of_one_site = bool(rows["site"].n_unique() == 1)
-    asked = answers(rows["referer"], partial(_referrers, site=rows["site"][0] if is_of_one_site else None))
+    site = rows["site"][0] if is_of_one_site else None
+    found = [
+        rows,
+        answers(rows["user_agent"], _agents),
+        answers(rows["referer"], partial(_referrers, site=site)),
+        answers(rows["path"], _path_kinds),
+    ]
     return (
-        pl.concat([rows, agents, asked], how="horizontal")
+        pl.concat(found, how="horizontal")
         .lazy()
         .with_columns(
             *_event_time(),
-            path=parts.struct[0],
-            query=parts.struct[1],
-            status_class=status_class(),
+            status_class=status_class(_CODED_CLASSES),
             referrer_kind=(pl.col("referrer_kind") if is_of_one_site else _kind_at(pl.col("site"))).fill_null(
                 "direct"
             ),
@@ -57,26 +65,25 @@ def clean_requests(bronze: pl.LazyFrame) -> pl.LazyFrame:
             is_bot=pl.col("is_bot").fill_null(value=False),
             device=pl.col("device").fill_null("other"),
         )
-        .with_columns(
-            path_kind=pl.when(pl.col("path").str.contains(_STATIC_FILE))
-            .then(pl.lit("static"))
-            .when(pl.col("path").is_not_null())
-            .then(pl.lit("page")),
-        )
         .select(SILVER_REQUESTS.column_names)
     )
 
 
 def _agents(texts: pl.Series) -> pl.DataFrame:
     asked = pl.DataFrame({"user_agent": texts})
-    return asked.join(user_agents.look_up(texts), on="user_agent", how="left", maintain_order="left").drop(
-        "user_agent"
-    )
+    found = asked.join(user_agents.look_up(texts), on="user_agent", how="left", maintain_order="left")
+    return coded(found.drop("user_agent").lazy()).collect()
+
+
+def _path_kinds(texts: pl.Series) -> pl.DataFrame:
+    is_static = pl.col("path").str.contains(_STATIC_FILE)
+    kind = pl.when(is_static).then(pl.lit("static")).otherwise(pl.lit("page"))
+    return coded(pl.DataFrame({"path": texts}).lazy().select(path_kind=kind)).collect()
 
 
 def _kind_at(site: pl.Expr) -> pl.Expr:
     """`referrer_kind` where a site's own pages are none of another's. A site without a name has none."""
-    is_own = referrers.is_own(pl.col("referrer_host"), site)
+    is_own = referrers.is_own(pl.col("referrer_host").cast(pl.String), site)
     return pl.when(is_own).then(pl.lit("own")).otherwise("referrer_kind")
 
 
@@ -92,7 +99,8 @@ def _referrers(texts: pl.Series, site: str | None) -> pl.DataFrame:
             search_phrase=referrers.phrase_of(pl.col("referer"), host),
         )
     )
-    return found if site is None else found.with_columns(referrer_kind=_kind_at(pl.lit(site)))
+    found = found if site is None else found.with_columns(referrer_kind=_kind_at(pl.lit(site)))
+    return coded(found.lazy()).collect()
 
 
 def clean_errors(bronze: pl.LazyFrame) -> pl.LazyFrame:
@@ -110,11 +118,11 @@ def _event_time() -> tuple[pl.Expr, pl.Expr]:
     return timestamp.dt.date().alias("event_date"), timestamp.dt.hour().cast(pl.Int8).alias("hour")
 
 
-def status_class() -> pl.Expr:
+def status_class(classes: pl.Series = _STATUS_CLASSES) -> pl.Expr:
     """`status` to its class: 1xx to 5xx, or `other` where it has none or is out of range."""
     status = pl.col("status")
     known = pl.when(status.is_between(100, 599)).then(status // 100).otherwise(0)
-    return pl.lit(_STATUS_CLASSES).gather(known)
+    return pl.lit(classes).gather(known)
 
 
 def written_date() -> pl.Expr:

@@ -42,6 +42,13 @@ def spelled(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.with_columns(selectors.categorical().cast(pl.String))
 
 
+def spellings(texts: pl.Series) -> pl.Series:
+    """What the numbers of a coded column stand for, from 0 to the highest; some may be no row's."""
+    highest = texts.to_physical().max()
+    numbers = pl.int_range(highest + 1 if isinstance(highest, int) else 0, dtype=pl.UInt32, eager=True)
+    return numbers.cat.to(texts.dtype).cast(pl.String)
+
+
 def answers(texts: pl.Series, ask: Callable[[pl.Series], pl.DataFrame]) -> pl.DataFrame:
     """What `ask` says of each text, in the rows' order; it is given each one once, and never a null.
 

@@ -1,7 +1,7 @@
 """Rows to the bytes of a Parquet part, as they come.
 
-What belongs here: how a part is encoded, and how much of it waits in memory. What does not: where parts lie
-(`parts`), and frames that are written as a whole (`store.write_parquet`).
+What belongs here: how a part of bronze or silver is encoded, and how much of it waits in memory. What does
+not: where parts lie (`parts`), and frames that the store encodes (`store.write_parquet`).
 
 Encoding takes about half of the time that a landed file takes, so each column is encoded as it costs least
 for about the same size: numbers that grow by their differences, texts that recur by a dictionary, and those
@@ -11,15 +11,16 @@ Every reader of Parquet format 2 knows these encodings.
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 import polars as pl
 
-from pipeline_assets.kernel.codes import coded
+from pipeline_assets.kernel.codes import coded, spellings
 from pipeline_assets.kernel.combined_lines import dictionary
 from pipeline_assets.kernel.schemas import Table
 from pipeline_assets.kernel.words import series
+from pipeline_assets.storage.behind import Behind
 from pipeline_assets.storage.store import PARQUET_COMPRESSION_LEVEL
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ _BATCH_ROWS: Final = 1 << 16
 # Parquet's encoding leaves these as small as they get.
 _UNCOMPRESSED: Final = frozenset({"bytes"})
 _GROWING: Final = frozenset({"line_number", "byte_offset", "bytes"})
-_CHOSEN_BY: Final = frozenset({"source_file", "site", "timestamp", "line_number", "status"})
+_CHOSEN_BY: Final = frozenset(
+    {"source_file", "site", "event_date", "hour", "timestamp", "line_number", "status"}
+)
 
 
 class Encoder:
@@ -64,8 +67,7 @@ class Encoder:
         self._groups = 0
         self._sink = pa.BufferOutputStream()
         self._writer: pq.ParquetWriter | None = None
-        self._worker: ThreadPoolExecutor | None = None
-        self._encoding: Future[None] | None = None
+        self._behind = Behind()
 
     @property
     def is_full(self) -> bool:
@@ -78,17 +80,17 @@ class Encoder:
         self._waiting.append(rows)
         self._waiting_bytes += size
         if self._waiting_bytes >= _GROUP_BYTES:
-            group = self._group()
-            if self._worker is None:
-                self._worker = ThreadPoolExecutor(1, "encode")
-            self._wait()
-            self._encoding = self._worker.submit(self._encode, group)
+            self._behind.run(partial(self._encode, self._group()))
+
+    def encode(self, rows: pl.DataFrame) -> None:
+        """Encode rows of the table's columns, here and now, as a row group of their own."""
+        self.rows += len(rows)
+        self._encode([rows])
 
     def close(self) -> bytes:
         """The part."""
-        self._wait()
-        if self._worker is not None:
-            self._worker.shutdown()
+        self._behind.wait()
+        self._behind.close()
         if self._waiting or self._writer is None:
             self._encode(self._group())
         assert self._writer is not None
@@ -99,11 +101,6 @@ class Encoder:
         group, self._waiting, self._waiting_bytes = self._waiting, [], 0
         self._groups += 1
         return group
-
-    def _wait(self) -> None:
-        if self._encoding is not None:
-            self._encoding.result()
-            self._encoding = None
 
     def _encode(self, parts: list[pl.DataFrame | pa.Table]) -> None:
         import pyarrow as pa
@@ -155,15 +152,19 @@ def _schema(table: Table, rows: pl.DataFrame | pa.Table) -> pa.Schema:
 
     empty = table.empty().to_arrow(compat_level=pl.CompatLevel.newest()).schema
     texts = pa.string_view()
-    if not isinstance(rows, pl.DataFrame) and texts not in rows.schema.types:
-        texts = pa.string()
+    if isinstance(rows, pl.DataFrame):
+        known = {name: pa.large_string() for name in _coded(rows)}
+    else:
+        known = dict.fromkeys(_DICTIONARIES, pa.string())
+        if texts not in rows.schema.types:
+            texts = pa.string()
     types = {pl.String(): texts, pl.Binary(): pa.binary_view()}
     return pa.schema(
         [
             pa.field(
                 column.name,
-                pa.dictionary(pa.int32(), pa.string())
-                if column.name in _DICTIONARIES and not isinstance(rows, pl.DataFrame)
+                pa.dictionary(pa.int32(), known[column.name])
+                if column.name in known
                 else types.get(column.dtype, empty.field(column.name).type),
             )
             for column in table.columns
@@ -171,14 +172,34 @@ def _schema(table: Table, rows: pl.DataFrame | pa.Table) -> pa.Schema:
     )
 
 
+def _coded(rows: pl.DataFrame) -> list[str]:
+    return [name for name, dtype in rows.schema.items() if isinstance(dtype, pl.Categorical)]
+
+
 def _as_table(rows: pl.DataFrame | pa.Table, schema: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
     if isinstance(rows, pl.DataFrame):
+        already = _coded(rows)
         known = [field.name for field in schema if pa.types.is_dictionary(field.type)]
-        rows = coded(rows.lazy(), known).collect() if known else rows
-        rows = rows.to_arrow(compat_level=pl.CompatLevel.newest())
-    return pa.table([_as_type(rows.column(field.name), field.type) for field in schema], schema=schema)
+        texts = [name for name in known if name not in already]
+        rows = coded(rows.lazy(), texts).collect() if texts else rows
+        others = rows.drop(known).to_arrow(compat_level=pl.CompatLevel.newest())
+        columns = {name: others.column(name) for name in others.column_names}
+        columns |= {name: _dictionary(rows[name]) for name in known}
+    else:
+        columns = {name: rows.column(name) for name in rows.column_names}
+    return pa.table([_as_type(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def _dictionary(texts: pl.Series) -> pa.ChunkedArray:
+    """Coded texts as an Arrow dictionary. Their `to_arrow` takes ten times as long."""
+    import pyarrow as pa
+
+    known = spellings(texts).to_arrow(compat_level=pl.CompatLevel.oldest())
+    # Polars counts texts by numbers without a sign.
+    numbers = texts.to_physical().rechunk().to_arrow().view(pa.int32())
+    return pa.chunked_array([pa.DictionaryArray.from_arrays(numbers, known)])
 
 
 def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
@@ -190,10 +211,8 @@ def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
     if column.null_count == len(column):
         return pa.chunked_array([pa.nulls(len(column), wanted)])
     if pa.types.is_dictionary(wanted) and pa.types.is_dictionary(column.type):
-        # Polars counts texts by numbers without a sign, and keeps them as views.
         return pa.chunked_array(
-            dictionary(chunk.dictionary.to_pylist(), chunk.indices.view(pa.int32()))
-            for chunk in column.chunks
+            dictionary(chunk.dictionary.to_pylist(), chunk.indices) for chunk in column.chunks
         )
     if pa.types.is_dictionary(column.type):
         column = column.cast(pa.string())

@@ -5,13 +5,16 @@ What belongs here: parts as files. What does not: which parts a layer consists o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from pipeline_assets.kernel.schemas import LAYERS, Table
+from pipeline_assets.storage.behind import Behind
 from pipeline_assets.storage.encoding import Encoder
 from pipeline_assets.storage.manifests import Layer, Part, layer_folder, new_attempt
 from pipeline_assets.storage.quarantine import InvalidRowsError
@@ -31,8 +34,22 @@ class PartWriter:
     unit: Unit
     attempt: str
     name_stem: str = field(default_factory=new_attempt)
-    parts: list[Part] = field(default_factory=list)
+    _parts: list[Part] = field(default_factory=list)
+    _named: Counter[str] = field(default_factory=Counter)
+    _behind: Behind = field(default_factory=Behind)
     _encoders: dict[str, Encoder] = field(default_factory=dict)
+
+    def __enter__(self) -> PartWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._behind.close()
+
+    @property
+    def parts(self) -> list[Part]:
+        """The parts that are written, once those in the making are, too."""
+        self._behind.wait()
+        return self._parts
 
     def add(self, table: str, rows: pl.DataFrame | pa.Table, size: int) -> None:
         """Take rows of a table, which keep about `size` bytes; enough of them become a part."""
@@ -46,42 +63,81 @@ class PartWriter:
         if encoder.is_full:
             self._finish(table)
 
-    def write(self, table: str, rows: pl.LazyFrame) -> None:
-        """Write rows of a table as one part, streaming; nothing is written where there are none."""
-        path = self._next_path(table)
+    def write(self, table: str, rows: pl.LazyFrame, *, most: int = 1) -> None:
+        """Write rows of a table as one part, streaming; nothing is written where there are none.
+
+        It is done while the caller goes on, and waited for where otherwise more than `most` parts would be in
+        the making. A later call, or `parts`, raises `InvalidRowsError` where columns differ from the
+        catalogue's.
+        """
+        self._behind.run(partial(self._write, table, self._next_path(table), rows), most)
+
+    def write_frames(self, table: str, frames: Iterable[pl.DataFrame]) -> int:
+        """Write rows of a table, whose texts may be coded, as one part, a row group a frame; their number.
+
+        Each is encoded while the next is made, so two at most are in memory. A later call, or `parts`, raises
+        `InvalidRowsError` where the part doesn't hold as many rows.
+        """
+        encoder = Encoder(LAYERS[self.layer][table])
+        rows = 0
+        for frame in frames:
+            check_rows(frame, LAYERS[self.layer][table])
+            rows += frame.height
+            if frame.height:
+                self._behind.run(partial(encoder.encode, frame))
+        if rows:
+            self._behind.run(partial(self._create_proved, table, self._next_path(table), encoder))
+        return rows
+
+    def _write(self, table: str, path: str, rows: pl.LazyFrame) -> None:
         size = self.store.write_parquet(path, rows)
-        written = self.store.scan_parquet([path])
-        if dict(written.collect_schema()) != dict(LAYERS[self.layer][table].schema):
-            raise InvalidRowsError(f"{path}: columns differ from the catalogue's {self.layer} {table}")
-        count = row_count(self.store, [path])
+        count = self._held_rows(table, path)
         if count:
             self._append(table, path, count, size)
         else:
             self.store.delete(path)
 
+    def _create_proved(self, table: str, path: str, encoder: Encoder) -> None:
+        self._create(table, path, encoder)
+        held = self._held_rows(table, path)
+        if held != encoder.rows:
+            raise InvalidRowsError(f"{path}: {encoder.rows} rows were written, but it holds {held}")
+
+    def _held_rows(self, table: str, path: str) -> int:
+        """Rows that a part holds. Raises `InvalidRowsError` where they are not as the catalogue has them."""
+        written = self.store.scan_parquet([path])
+        if dict(written.collect_schema()) != dict(LAYERS[self.layer][table].schema):
+            raise InvalidRowsError(f"{path}: columns differ from the catalogue's {self.layer} {table}")
+        return row_count(self.store, [path])
+
     def close(self) -> list[Part]:
         """Write what is left; all parts of the attempt."""
         for table in list(self._encoders):
             self._finish(table)
-        if self.parts:
+        self._behind.wait()
+        self._behind.close()
+        if self._parts:
             _give_back()
-        return self.parts
+        return self._parts
 
     def _finish(self, table: str) -> None:
         encoder = self._encoders.pop(table)
+        self._create(table, self._next_path(table), encoder)
+
+    def _create(self, table: str, path: str, encoder: Encoder) -> None:
         data = encoder.close()
-        path = self._next_path(table)
         # The name is this writer's alone: what lies there already is what a request wrote that was repeated
         # because its answer was lost.
         self.store.create(path, data)
         self._append(table, path, encoder.rows, len(data))
 
     def _next_path(self, table: str) -> str:
-        number = sum(part.table == table for part in self.parts)
+        number = self._named[table]
+        self._named[table] += 1
         return f"{layer_folder(self.layer, self.unit)}/{table}-{self.name_stem}-{number:04}.parquet"
 
     def _append(self, table: str, path: str, rows: int, size: int) -> None:
-        self.parts.append(Part(table, path.rpartition("/")[2], self.attempt, rows, size))
+        self._parts.append(Part(table, path.rpartition("/")[2], self.attempt, rows, size))
 
 
 def _give_back() -> None:
@@ -95,7 +151,12 @@ def check_rows(rows: pl.DataFrame | pa.Table, table: Table) -> None:
     """Raise `InvalidRowsError` unless the rows have the table's columns, and no null where none may be."""
     required = [column.name for column in table.columns if not column.nullable]
     if isinstance(rows, pl.DataFrame):
-        if dict(rows.schema) != dict(table.schema):
+        # Texts may be coded.
+        types = {
+            name: pl.String() if isinstance(dtype, pl.Categorical) else dtype
+            for name, dtype in rows.schema.items()
+        }
+        if types != dict(table.schema):
             raise InvalidRowsError(f"{table.layer} {table.name}: columns {rows.schema}, want {table.schema}")
         nulls = rows.select(pl.col(required).null_count()).row(0, named=True) if rows.height else {}
     else:

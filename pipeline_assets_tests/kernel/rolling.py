@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from pipeline_assets.kernel.clean import CLEANERS
+from pipeline_assets.kernel.codes import spelled
 from pipeline_assets.kernel.parse import FileReader, ReadOptions
 from pipeline_assets.kernel.projections import PROJECTIONS
 from pipeline_assets.kernel.rollups import ROLLUPS, roll_up_part
@@ -26,7 +27,8 @@ def silver_of(path: str, content: bytes) -> dict[str, pl.DataFrame]:
     found = {}
     for table, clean in CLEANERS.items():
         frames = [getattr(chunk, table) for chunk in chunks]
-        found[table] = clean(pl.concat([BRONZE[table].empty(), *frames]).lazy()).collect()
+        # Stored texts are plain.
+        found[table] = spelled(clean(pl.concat([BRONZE[table].empty(), *frames]).lazy())).collect()
     return found
 
 

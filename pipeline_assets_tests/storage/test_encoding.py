@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline_assets.kernel.codes import coded
 from pipeline_assets.kernel.parse import FileReader
 from pipeline_assets.kernel.schemas import BRONZE
 from pipeline_assets.storage import encoding
@@ -88,3 +89,25 @@ def test_frames_and_tables_make_one_part_whichever_comes_first(
         encoder.add(each, 10)
     found = pl.read_parquet(encoder.close())
     assert found.sort("line_number").equals(chunk.requests, null_equal=True)
+
+
+def test_coded_texts_are_stored_as_texts() -> None:
+    """In row groups whose dictionaries differ, one of them of nulls alone and one with codes of no row."""
+    table = BRONZE["requests"]
+    (chunk,) = FileReader(io.BytesIO(b"\n".join([access_line()] * 3)), "logs/x/a.log", ANY_TIME)
+    groups = [
+        chunk.requests.with_columns(user_agent=pl.Series(agents, dtype=pl.String))
+        for agents in (["b", "a", "b"], [None, None, None], ["c", None, "ä" * 70])
+    ]
+    encoder = Encoder(table)
+    for group in groups:
+        encoder.encode(coded(group.lazy(), ["user_agent", "method"]).collect()[1:])
+    data = encoder.close()
+    wanted = pl.concat([group[1:] for group in groups])
+    assert encoder.rows == wanted.height
+    found = pl.read_parquet(data)
+    assert found.schema == table.schema
+    assert found.equals(wanted, null_equal=True)
+    file = pq.ParquetFile(io.BytesIO(data))
+    assert file.metadata.num_row_groups == len(groups)
+    assert file.read().column("user_agent").to_pylist() == wanted["user_agent"].to_list()

@@ -150,9 +150,9 @@ def _do(context: Context, task: Task, done: _Done, rollups: list[Row]) -> None:
     if "bronze" in task.layers:
         parts = _read(context, task, done)
     if "silver" in task.layers:
-        writer = PartWriter(context.store, "silver", task.unit, task.attempt)
-        clean_parts(context, task.unit, parts, writer)
-        parts = writer.close()
+        with PartWriter(context.store, "silver", task.unit, task.attempt) as writer:
+            clean_parts(context, task.unit, parts, writer)
+            parts = writer.close()
         done.parts += [("silver", part) for part in parts]
     if "gold" in task.layers:
 

@@ -205,14 +205,16 @@ def meet(variables: Mapping[str, str], key: str, payloads: Sequence[bytes]) -> b
     unit = Unit.parse(name)
     writer = PartWriter(context.store, "gold", unit, attempt)
     bad = ""
+    parts: list[Part] = []
     try:
         writer.write(table, ROLLUPS[table].merge_files(pl.read_ipc(each).lazy() for each in payloads))
+        parts = writer.close()
     except BadDataError as error:
         bad = str(error)
     answer = TaskAnswer(
         unit,
         attempt,
-        parts=tuple(("gold", part) for part in writer.close()),
+        parts=tuple(("gold", part) for part in parts),
         bad=bad,
         seconds=time.monotonic() - started,
         cpu_seconds=time.process_time() - cpu_started,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
-from functools import partial
 from typing import Final
 
 import polars as pl
@@ -65,8 +64,7 @@ def roll_up_parts(
 
 
 def _roll_up(context: Context, unit: Unit, silver: Attempt, writer: PartWriter) -> None:
-    write = partial(writer.write, most=len(ROLLUPS))
-    roll_up_parts(context, unit, silver.parts, write, silver.files)
+    roll_up_parts(context, unit, silver.parts, writer.write, silver.files)
     prove_rows(context, unit, silver, writer.parts)
 
 

@@ -8,7 +8,6 @@ where one of them would wait for the other.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -16,28 +15,26 @@ from concurrent.futures import Future, ThreadPoolExecutor
 class Behind:
     """One thread that does one thing after another; the thread is started for the first.
 
-    An error comes back at a later call, and what was handed over after it is done all the same.
+    Who hands over one more waits for the one before, so what they hold in memory is bounded. An error comes
+    back at the next call.
     """
 
     def __init__(self) -> None:
         self._thread: ThreadPoolExecutor | None = None
-        self._unfinished: deque[Future[None]] = deque()
+        self._unfinished: Future[None] | None = None
 
-    def run(self, work: Callable[[], None], most: int = 1) -> None:
-        """Hand over something to do, once so few things are unfinished that with it they are at most `most`.
-
-        That bounds what they hold in memory.
-        """
-        while len(self._unfinished) >= most:
-            self._unfinished.popleft().result()
+    def run(self, work: Callable[[], None]) -> None:
+        """Hand over something to do, once what was handed over before is done."""
+        self.wait()
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "behind")
-        self._unfinished.append(self._thread.submit(work))
+        self._unfinished = self._thread.submit(work)
 
     def wait(self) -> None:
         """Return when all is done."""
-        while self._unfinished:
-            self._unfinished.popleft().result()
+        unfinished, self._unfinished = self._unfinished, None
+        if unfinished is not None:
+            unfinished.result()
 
     def close(self) -> None:
         """Wait for the thread to end, without raising an error. Nothing may be handed over after it."""

@@ -63,14 +63,18 @@ class PartWriter:
         if encoder.is_full:
             self._finish(table)
 
-    def write(self, table: str, rows: pl.LazyFrame, *, most: int = 1) -> None:
+    def write(self, table: str, rows: pl.LazyFrame) -> None:
         """Write rows of a table as one part, streaming; nothing is written where there are none.
 
-        It is done while the caller goes on, and waited for where otherwise more than `most` parts would be in
-        the making. A later call, or `parts`, raises `InvalidRowsError` where columns differ from the
-        catalogue's.
+        Raises `InvalidRowsError` where columns differ from the catalogue's.
         """
-        self._behind.run(partial(self._write, table, self._next_path(table), rows), most)
+        path = self._next_path(table)
+        size = self.store.write_parquet(path, rows)
+        count = self._held_rows(table, path)
+        if count:
+            self._append(table, path, count, size)
+        else:
+            self.store.delete(path)
 
     def write_frames(self, table: str, frames: Iterable[pl.DataFrame]) -> int:
         """Write rows of a table, whose texts may be coded, as one part, a row group a frame; their number.
@@ -88,14 +92,6 @@ class PartWriter:
         if rows:
             self._behind.run(partial(self._create_proved, table, self._next_path(table), encoder))
         return rows
-
-    def _write(self, table: str, path: str, rows: pl.LazyFrame) -> None:
-        size = self.store.write_parquet(path, rows)
-        count = self._held_rows(table, path)
-        if count:
-            self._append(table, path, count, size)
-        else:
-            self.store.delete(path)
 
     def _create_proved(self, table: str, path: str, encoder: Encoder) -> None:
         self._create(table, path, encoder)

@@ -188,7 +188,7 @@ resident set, and all figures are with the start of the process.
 """
 _SPEED: Final = """
 `ours` is what a run of the pipeline does, without Dagster: every line is proved to be in the written parts
-before they are committed. Accelerated is the same with the extra `fast`, compiled before; logs below 400 MB
+before they are committed. Accelerated is the same with the extra `fast`, compiled before; logs below 50 MB
 are not worth its import, and read without it. The whole way is bronze, silver, gold, all serving tables and
 the scores, not accelerated; `DuckDB, serving` makes only those tables that SQL can express, from one
 `read_csv`. GoAccess reads a smaller log of the same kind.

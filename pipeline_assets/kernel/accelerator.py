@@ -5,8 +5,8 @@ what is made of it (`scanned_lines`).
 
     python -m pipeline_assets.kernel.accelerator
 
-compiles, so that the first large log need not: in an image, or after an installation. numba keeps what it has
-compiled beside this package, or where `NUMBA_CACHE_DIR` says, or in the user's cache.
+compiles, so that the first large log need not: in an image, or after an installation. `machine_code` keeps
+what is compiled beside this package, or where `NUMBA_CACHE_DIR` says, or in the user's cache.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from pipeline_assets.kernel.lines import LineReader
 if TYPE_CHECKING:
     from pipeline_assets.kernel.scanned_lines import ScannedReader
 
-# To import numba, and what it has compiled before, takes the CPU time that is saved with some 320 MB of log.
-PAYS_FROM_BYTES: Final = 400_000_000
+# To load what has been compiled before takes the CPU time that is saved with some 25 MB of log.
+PAYS_FROM_BYTES: Final = 50_000_000
+# To compile takes what is saved with some 2 GB, and then it is there for the next logs.
+COMPILES_FROM_BYTES: Final = 400_000_000
 
 # Compiled code reads this one, too.
 FORMAT_BESIDES: Final = "nginx_main"
@@ -42,7 +44,17 @@ _SAMPLE: Final = (
 
 def quick_reader(given: Given, log_bytes: int) -> ScannedReader | None:
     """The reader by compiled code, if it is there, and worth it for logs of about so many bytes."""
-    return _compiled(given) if log_bytes >= PAYS_FROM_BYTES and is_ready() else None
+    if log_bytes < PAYS_FROM_BYTES or (log_bytes < COMPILES_FROM_BYTES and not _is_compiled()):
+        return None
+    return _compiled(given) if is_ready() else None
+
+
+def _is_compiled() -> bool:
+    if importlib.util.find_spec("numba") is None:
+        return False
+    from pipeline_assets.kernel import machine_code
+
+    return machine_code.is_kept()
 
 
 @functools.cache

@@ -4,7 +4,8 @@ What belongs here: the compiled functions, and what they must be given. What doe
 package, when they are used (`accelerator`), and tables (`scanned_lines`). This module can be imported only
 where numba is installed.
 
-Eight bytes are looked at at a time: `words[i]` are those that begin at byte i, the first in the lowest bits.
+Eight bytes are looked at at a time: those that begin at byte i of the memory at the address `words`, the
+first in the lowest bits.
 To ask which of them is below a limit, or is a certain one, is the arithmetic of Hacker's Delight, section 6-1
 (Henry S. Warren, 2nd edition): of the bytes found, only the lowest is certain.
 """
@@ -15,35 +16,32 @@ from typing import Any, Final
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+from numba.np.numpy_support import carray
 
-# The columns of text, in the order of `scan`'s arrays.
-HOST: Final = 0
-IDENTITY: Final = 1
-USER: Final = 2
-REQUEST: Final = 3
-TARGET: Final = 4
-REFERER: Final = 5
-AGENT: Final = 6
-EXTRA: Final = 7
-TEXTS: Final = 8
-
-# Why `scan` came back: all lines are read; or there is no room for another row, or for another text.
-DONE: Final = 0
-FULL: Final = 1
-
-METHODS: Final = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND", "CONNECT", "TRACE")
-PROTOCOLS: Final = ("HTTP/1.1", "HTTP/2.0", "HTTP/1.0", "HTTP/3.0")
-COMBINED: Final = 0
-COMMON: Final = 1
-NGINX_MAIN: Final = 2
-
-# Minutes. Copied from `log_times`, for numba knows that code it has stored is old by this file's time alone.
-LARGEST_OFFSET_MINUTES: Final = 840
-# Longer lines are left to the expressions: they are rare, and room for a row's texts must be kept.
-LONGEST: Final = 1 << 16
-
-# Texts are copied eight bytes at a time, so as many may be written behind a text.
-SLACK: Final = 8
+from pipeline_assets.kernel.scan_layout import (
+    AGENT,
+    COMBINED,
+    COMMON,
+    DONE,
+    EXTRA,
+    FULL,
+    HOST,
+    IDENTITY,
+    LARGEST_OFFSET_MINUTES,
+    LONGEST,
+    METHODS,
+    NGINX_MAIN,
+    PROTOCOLS,
+    REFERER,
+    REQUEST,
+    SLACK,
+    TARGET,
+    TEXTS,
+    USER,
+)
 
 _ONES: Final = np.uint64(0x0101010101010101)
 _TOPS: Final = np.uint64(0x8080808080808080)
@@ -90,16 +88,41 @@ _ONE: Final = np.uint64(1)
 _BYTE: Final = np.uint64(0xFF)
 
 
-@numba.njit(nogil=True)
-def _eight(words: Any, at: int) -> Any:
-    """The eight bytes from `at` on. An index that may be negative would be looked at first."""
-    return words[np.uint64(at)]
+# What numba generates code for has one argument more than its calls.
+_code_for: Final[Any] = intrinsic
+
+
+def _pointer(builder: Any, base: Any, at: Any) -> Any:
+    return builder.inttoptr(builder.add(base, at), ir.IntType(64).as_pointer())
+
+
+@_code_for  # type: ignore[untyped-decorator]
+def _loaded(typing: Any, base: Any, at: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.load(_pointer(builder, *arguments), align=1)
+
+    return types.uint64(types.uint64, types.uint64), code
+
+
+@_code_for  # type: ignore[untyped-decorator]
+def _stored(typing: Any, base: Any, at: Any, word: Any) -> Any:
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        builder.store(arguments[2], _pointer(builder, *arguments[:2]), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64, types.uint64), code
 
 
 @numba.njit(nogil=True)
-def _one(words: Any, at: int) -> Any:
+def _eight(words: int, at: int) -> Any:
+    """The eight bytes from `at` on."""
+    return _loaded(np.uint64(words), np.uint64(at))
+
+
+@numba.njit(nogil=True)
+def _one(words: int, at: int) -> Any:
     """The byte at `at`."""
-    return words[np.uint64(at)] & _BYTE
+    return _eight(words, at) & _BYTE
 
 
 @numba.njit(nogil=True)
@@ -242,8 +265,8 @@ def _is_plain(words: Any, start: int, end: int) -> Any:
     return True
 
 
-@numba.njit(nogil=True, cache=True)
-def line_feeds(words: Any, size: int, found: Any) -> Any:
+@numba.njit(nogil=True)
+def _line_feeds(words: Any, size: int, found: Any) -> Any:
     """How many line feeds there are in the first `size` bytes; `found` has where."""
     count = 0
     for begin in range(0, size, 8):
@@ -259,8 +282,8 @@ def line_feeds(words: Any, size: int, found: Any) -> Any:
     return count
 
 
-@numba.njit(nogil=True, cache=True)
-def scan(
+@numba.njit(nogil=True)
+def _scan(
     words: Any,
     starts: Any,
     ends: Any,
@@ -287,7 +310,7 @@ def scan(
     Every line that is not written just so is left out. One that becomes a row is marked in `taken`. Of the
     rows: `wide` has line number, byte offset, microseconds since 1970 and size; `narrow` status and minutes
     east of UTC; `coded` method, protocol and format. The texts of a column stand one behind the other in
-    `width` bytes of `values`, words at every byte, and `bounds` says where they begin and end; `absent` says
+    `width` bytes from the address `values` on, and `bounds` says where they begin and end; `absent` says
     which of them are null, and, last, which sizes.
     `last` is the time seen last, as words, and `last_time` what it says.
     """
@@ -422,13 +445,13 @@ def scan(
             behind = text * width + here
             if text == EXTRA:
                 for some in range(3):
-                    values[np.uint64(behind + 8 * some)] = _FORWARDED_WORDS[some]
+                    _stored(values, np.uint64(behind + 8 * some), _FORWARDED_WORDS[some])
                 behind += _FORWARDED_BYTES
                 here += _FORWARDED_BYTES + 2
             for some in range(0, right - left, 8):
-                values[np.uint64(behind + some)] = _eight(words, left + some)
+                _stored(values, np.uint64(behind + some), _eight(words, left + some))
             if text == EXTRA:
-                values[np.uint64(behind + right - left)] = _FORWARDED_END
+                _stored(values, np.uint64(behind + right - left), _FORWARDED_END)
             bounds[text, row + 1] = here + right - left
         wide[0, row], wide[1, row] = numbers[line], offsets[line]
         wide[2, row], wide[3, row] = last_time[0], size
@@ -449,3 +472,76 @@ def _is_escaped(words: Any, begin: int, at: int) -> Any:
     while behind > begin and _one(words, behind - 1) == _BACKSLASH:
         behind -= 1
     return (at - behind) & 1 == 1
+
+
+def _scan_at(
+    words: int,
+    lines: int,
+    starts: Any,
+    ends: Any,
+    numbers: Any,
+    offsets: Any,
+    first_second: int,
+    end_second: int,
+    begin: int,
+    taken: Any,
+    rows: int,
+    last: Any,
+    last_time: Any,
+    bounds: Any,
+    values: int,
+    width: int,
+    absent: Any,
+    wide: Any,
+    narrow: Any,
+    coded: Any,
+    so_far: Any,
+) -> Any:
+    """`_scan` for arrays by their addresses, of so many `lines`, and of tables of so many `rows`.
+
+    It gives why it came back; `so_far` has the next line, the rows so far, and the room left.
+    """
+    state = carray(so_far, (3,), np.int64)
+    code, state[0], state[1], state[2] = _scan(
+        words,
+        carray(starts, (lines,), np.int64),
+        carray(ends, (lines,), np.int64),
+        carray(numbers, (lines,), np.int64),
+        carray(offsets, (lines,), np.int64),
+        first_second,
+        end_second,
+        begin,
+        carray(taken, (lines,), np.bool_),
+        state[1],
+        state[2],
+        carray(last, (4,), np.uint64),
+        carray(last_time, (3,), np.int64),
+        carray(bounds, (TEXTS, rows + 1), np.int32),
+        values,
+        width,
+        carray(absent, (TEXTS + 1, rows), np.bool_),
+        carray(wide, (4, rows), np.int64),
+        carray(narrow, (2, rows), np.int16),
+        carray(coded, (3, rows), np.int32),
+    )
+    return code
+
+
+def _line_feeds_at(words: int, size: int, found: Any) -> Any:
+    """`_line_feeds` for arrays by their addresses."""
+    return _line_feeds(words, size, carray(found, (size,), np.int64))
+
+
+def _entry(*arguments: Any) -> Any:
+    return numba.cfunc(types.int64(*arguments))
+
+
+_NUMBER: Final = types.int64
+_ARRAY: Final = types.voidptr
+ENTRIES: Final = {
+    "scan": _entry(
+        types.uint64, _NUMBER, *[_ARRAY] * 4, *[_NUMBER] * 3, _ARRAY, _NUMBER, *[_ARRAY] * 3, types.uint64,
+        _NUMBER, *[_ARRAY] * 5,
+    )(_scan_at),
+    "line_feeds": _entry(types.uint64, _NUMBER, _ARRAY)(_line_feeds_at),
+}  # fmt: skip

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from pipeline_assets.kernel import byte_scan
+from pipeline_assets.kernel import machine_code
 from pipeline_assets.kernel.combined_lines import (
     ROW_BYTES,
     CombinedRows,
@@ -22,6 +22,8 @@ from pipeline_assets.kernel.combined_lines import (
     joined_rows,
 )
 from pipeline_assets.kernel.lines import Block
+from pipeline_assets.kernel.machine_code import address
+from pipeline_assets.kernel.scan_layout import FULL, METHODS, PROTOCOLS, SLACK, TEXTS
 from pipeline_assets.kernel.words import validity
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ _FORMATS: Final = ("combined", "common", "nginx_main")
 # has at least 60.
 _TABLE_BYTES: Final = 24 << 20
 _TABLE_ROWS: Final = _TABLE_BYTES // 60
-_WIDTH: Final = _TABLE_BYTES + byte_scan.SLACK
+_WIDTH: Final = _TABLE_BYTES + SLACK
 # So much memory of tables is kept free.
 _KEPT: Final = 2
 
@@ -61,18 +63,25 @@ class ScannedReader:
 
         if not block.is_whole or not len(block.starts):
             return None
-        words = _words(block.codes)
+        scan = machine_code.loaded().scan
+        arrays = [
+            np.ascontiguousarray(each) for each in (block.starts, block.ends, block.numbers, block.offsets)
+        ]
+        addresses = [address(each) for each in arrays]
         taken = np.zeros(len(block.starts), np.bool_)
-        line, code = 0, byte_scan.FULL
-        while code == byte_scan.FULL:
+        line, code = 0, FULL
+        so_far = np.empty(3, np.int64)
+        while code == FULL:
             if self._memory is None:
                 self._memory = self._free.pop() if self._free else _Memory()
             memory = self._memory
-            code, line, memory.rows, memory.room = byte_scan.scan(
-                words, block.starts, block.ends, block.numbers, block.offsets, *self._window,
-                line, taken, memory.rows, memory.room, *memory.arrays,
+            so_far[1:] = memory.rows, memory.room
+            code = scan(
+                address(block.codes), len(taken), *addresses, *self._window, line, address(taken),
+                *memory.addresses, address(so_far),
             )  # fmt: skip
-            if code == byte_scan.FULL:
+            line, memory.rows, memory.room = so_far.tolist()
+            if code == FULL:
                 self._finish()
         return taken if taken.any() else None
 
@@ -88,7 +97,7 @@ class ScannedReader:
 
         if len(self._line_feeds) < size:
             self._line_feeds = np.empty(size, np.int64)
-        count = byte_scan.line_feeds(_words(codes), size, self._line_feeds)
+        count = machine_code.loaded().line_feeds(address(codes), size, address(self._line_feeds))
         return self._line_feeds[:count].copy()
 
     def _finish(self) -> None:
@@ -96,15 +105,6 @@ class ScannedReader:
         if memory is not None and memory.rows:
             self._memory = None
             self._full.append(_rows_of(memory, _Lease(memory, self._free), self._given))
-
-
-def _words(codes: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
-    """The words at each byte. Compiled code is for memory that may be written or for such that may not."""
-    import numpy as np
-
-    words = np.ndarray((len(codes) - 7,), np.uint64, codes, strides=(1,))
-    words.flags.writeable = False
-    return words
 
 
 class _Memory:
@@ -119,7 +119,7 @@ class _Memory:
 
         import numpy as np
 
-        texts, rows = byte_scan.TEXTS, _TABLE_ROWS
+        texts, rows = TEXTS, _TABLE_ROWS
         shapes: dict[str, tuple[tuple[int, ...], npt.DTypeLike]] = {
             "wide": ((4, rows), np.int64),
             "bounds": ((texts, rows + 1), np.int32),
@@ -137,10 +137,10 @@ class _Memory:
             begin += sizes[name]
         self.values, self.bounds, self.absent = arrays["values"], arrays["bounds"], arrays["absent"]
         self.wide, self.narrow, self.coded = arrays["wide"], arrays["narrow"], arrays["coded"]
-        words = np.ndarray((len(self.values) - 7,), np.uint64, self.values, strides=(1,))
-        self.arrays: tuple[Any, ...] = (
-            np.zeros(4, np.uint64), np.zeros(3, np.int64), self.bounds, words, _WIDTH, self.absent, self.wide,
-            self.narrow, self.coded,
+        self.last = np.zeros(4, np.uint64), np.zeros(3, np.int64)
+        self.addresses: tuple[int, ...] = (
+            rows, *map(address, (*self.last, self.bounds, self.values)), _WIDTH,
+            *map(address, (self.absent, self.wide, self.narrow, self.coded)),
         )  # fmt: skip
         self.clear()
 
@@ -189,7 +189,7 @@ def _rows_of(memory: _Memory, lease: _Lease, given: Given) -> CombinedRows:
         data = viewed(memory.values[begin : begin + int(bounds[-1])])
         return pa.StringArray.from_buffers(count, viewed(bounds), data, there, nulls)
 
-    known = {"method": byte_scan.METHODS, "protocol": byte_scan.PROTOCOLS, "format": _FORMATS}
+    known = {"method": METHODS, "protocol": PROTOCOLS, "format": _FORMATS}
     coded = {
         name: dictionary(texts, values(index, pa.int32()))
         for (name, texts), index in zip(known.items(), memory.coded, strict=True)
@@ -201,7 +201,7 @@ def _rows_of(memory: _Memory, lease: _Lease, given: Given) -> CombinedRows:
             "line_number": values(memory.wide[0], pa.int64()),
             "byte_offset": values(memory.wide[1], pa.int64()),
             "timestamp": values(memory.wide[2], pa.timestamp("us", "UTC")),
-            "bytes": values(memory.wide[3], pa.int64(), memory.absent[byte_scan.TEXTS, :count]),
+            "bytes": values(memory.wide[3], pa.int64(), memory.absent[TEXTS, :count]),
             "status": values(memory.narrow[0], pa.int16()),
             "utc_offset_minutes": values(memory.narrow[1], pa.int16()),
         },

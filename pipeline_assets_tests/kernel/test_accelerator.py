@@ -26,10 +26,20 @@ from hypothesis import strategies as st
 
 from pipeline_assets.compute.bronze import refresh_bronze
 from pipeline_assets.compute.context import Context
-from pipeline_assets.kernel import accelerator, byte_scan, combined_lines, log_times, parse, scanned_lines
+from pipeline_assets.kernel import (
+    accelerator,
+    byte_scan,
+    combined_lines,
+    log_times,
+    machine_code,
+    parse,
+    scan_layout,
+    scanned_lines,
+)
 from pipeline_assets.kernel.combined_lines import CombinedReader, Given
 from pipeline_assets.kernel.decompress import open_decompressed
 from pipeline_assets.kernel.lines import CHUNK_BYTES, PADDING_BYTES, Block, LineReader
+from pipeline_assets.kernel.machine_code import address
 from pipeline_assets.kernel.parse import FileReader
 from pipeline_assets.kernel.scanned_lines import ScannedReader
 from pipeline_assets.kernel.schemas import BRONZE_REQUESTS
@@ -40,7 +50,8 @@ from pipeline_assets_tests.kernel.rebuild import ANY_TIME, access_line, joined
 from pipeline_assets_tests.kernel.test_combined_lines import CLOCKS, ZONES, assert_same, taken
 
 ANYTHING = Given(datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), "default", "x")
-LARGE = accelerator.PAYS_FROM_BYTES
+LARGE = accelerator.COMPILES_FROM_BYTES
+SMALL = accelerator.PAYS_FROM_BYTES - 1
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +71,8 @@ def kind_for(content: bytes, **options: Any) -> type:
 def test_a_large_log_is_read_by_compiled_code_and_a_small_one_is_not() -> None:
     combined = joined([access_line()] * 5)
     assert kind_for(combined, to_read=LARGE) is ScannedReader
-    assert kind_for(combined, to_read=LARGE - 1) is CombinedReader
+    assert kind_for(combined, to_read=SMALL + 1) is ScannedReader  # which is compiled by now
+    assert kind_for(combined, to_read=SMALL) is CombinedReader
     assert kind_for(combined) is CombinedReader
     assert kind_for(joined([access_line(tail=' "-" "b" "c"')] * 5), to_read=LARGE) is ScannedReader
     # It would have nothing to read there.
@@ -73,7 +85,7 @@ def test_a_compressed_log_is_larger_than_its_file() -> None:
     packed = gzip.compress(joined([access_line()] * 5))
     assert open_decompressed(io.BytesIO(packed)).is_compressed
     assert kind_for(packed, to_read=LARGE // 8) is ScannedReader
-    assert kind_for(packed, to_read=LARGE // 9) is CombinedReader
+    assert kind_for(packed, to_read=SMALL // 8) is CombinedReader
 
 
 def test_a_setting_turns_it_off(tmp_path: Path) -> None:
@@ -96,7 +108,36 @@ def test_small_logs_do_not_even_ask_for_it(monkeypatch: pytest.MonkeyPatch) -> N
         raise AssertionError
 
     monkeypatch.setattr(accelerator, "is_ready", never)
+    monkeypatch.setattr(accelerator, "_is_compiled", never)
+    assert accelerator.quick_reader(ANYTHING, SMALL) is None
+
+
+def test_only_a_large_log_is_worth_compiling(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    machine_code.loaded()
+    data = machine_code._kept()
+    assert data is not None
+    # It has been compiled for the other tests.
+    monkeypatch.setattr(machine_code, "_compiled", lambda: data)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    forget_code()
     assert accelerator.quick_reader(ANYTHING, LARGE - 1) is None
+    assert not list(tmp_path.iterdir())
+    assert type(accelerator.quick_reader(ANYTHING, LARGE)) is ScannedReader
+    (kept,) = tmp_path.iterdir()
+    forget_code()
+    assert type(accelerator.quick_reader(ANYTHING, LARGE - 1)) is ScannedReader
+    kept.write_bytes(kept.read_bytes()[:-1])
+    forget_code()
+    assert accelerator.quick_reader(ANYTHING, LARGE - 1) is None
+    monkeypatch.undo()
+    forget_code()
+
+
+def forget_code() -> None:
+    """As in a new process."""
+    accelerator.is_ready.cache_clear()
+    machine_code.loaded.cache_clear()
+    machine_code._paths.cache_clear()
 
 
 def test_without_numba_rows_are_read_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +175,7 @@ def test_tables_that_are_full_go_on_in_another(monkeypatch: pytest.MonkeyPatch) 
     assert len(assert_same(ScannedReader, content).requests) == 50
     monkeypatch.setattr(scanned_lines, "_TABLE_ROWS", 100)
     monkeypatch.setattr(scanned_lines, "_TABLE_BYTES", 1_000)
-    monkeypatch.setattr(scanned_lines, "_WIDTH", 1_000 + byte_scan.SLACK)
+    monkeypatch.setattr(scanned_lines, "_WIDTH", 1_000 + scan_layout.SLACK)
     assert len(assert_same(ScannedReader, content).requests) == 50
 
 
@@ -170,7 +211,7 @@ def test_memory_of_a_table_is_used_again_only_when_nobody_looks_at_it() -> None:
         access_line(tail=' "\\"" "\\\\"'),
         access_line(tail=' "\\\\\\" \\"" "\\\\\\\\\\""'),
         access_line(tail=' "a" "\\"'),
-        access_line(request=f"GET /{'x' * byte_scan.LONGEST} HTTP/1.1"),
+        access_line(request=f"GET /{'x' * scan_layout.LONGEST} HTTP/1.1"),
         access_line(tail=f' "-" "{"x y" * 5_000}"'),
     ],
 )
@@ -182,8 +223,7 @@ def test_more_that_is_unusual(line: bytes) -> None:
 @given(st.builds("{} {}".format, CLOCKS, ZONES), st.integers(0, 9))
 def test_times(text: str, before: int) -> None:
     data = np.frombuffer(b"#" * before + text.encode() + bytes(PADDING_BYTES), np.uint8)
-    words = np.ndarray((len(data) - 7,), np.uint64, data, strides=(1,))
-    second, east, good = byte_scan._time(words, before)
+    second, east, good = byte_scan._time(address(data), before)
     offset = log_times.access_offset_minutes(pl.col("time"))
     expected = (
         pl.DataFrame({"time": [text]})
@@ -222,7 +262,7 @@ SEQUENCES = [
 def test_what_is_text(sequences: list[bytes], behind: bytes) -> None:
     data = b"".join(sequences)
     codes = np.frombuffer(data + behind + bytes(PADDING_BYTES), np.uint8)
-    words = np.ndarray((len(codes) - 7,), np.uint64, codes, strides=(1,))
+    words = address(codes)
     try:
         wanted = "\x7f" not in data.decode()
     except UnicodeDecodeError:
@@ -236,9 +276,9 @@ def test_what_is_text(sequences: list[bytes], behind: bytes) -> None:
 
 
 def test_what_is_said_twice_is_the_same() -> None:
-    assert byte_scan.LARGEST_OFFSET_MINUTES == log_times.LARGEST_OFFSET_MINUTES
-    assert byte_scan.METHODS == combined_lines._METHODS
-    assert byte_scan.PROTOCOLS == combined_lines._PROTOCOLS
+    assert scan_layout.LARGEST_OFFSET_MINUTES == log_times.LARGEST_OFFSET_MINUTES
+    assert scan_layout.METHODS == combined_lines._METHODS
+    assert scan_layout.PROTOCOLS == combined_lines._PROTOCOLS
 
 
 def some_rows() -> bytes:
@@ -353,6 +393,6 @@ def test_small_logs_are_read_without_pandas_and_numba(tmp_path: Path) -> None:
         " from pipeline_assets.storage.units import Unit;"
         f" context = Context.of(Settings(storage={str(tmp_path)!r}));"
         " assert refresh_bronze(context, Unit('daily', '2025-12-17'), reuse=True).read_files == 1;"
-        " assert not {'pandas', 'numba'} & set(sys.modules)"
+        " assert not {'pandas', 'numba', 'llvmlite'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

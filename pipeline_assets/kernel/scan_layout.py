@@ -1,0 +1,38 @@
+"""What the compiled scan and those who call it agree on.
+
+What belongs here: numbers and words that both sides need. What does not: any import, for `machine_code` knows
+that kept code is old by this file and `byte_scan` alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# The columns of text, in the order of `scan`'s arrays.
+HOST: Final = 0
+IDENTITY: Final = 1
+USER: Final = 2
+REQUEST: Final = 3
+TARGET: Final = 4
+REFERER: Final = 5
+AGENT: Final = 6
+EXTRA: Final = 7
+TEXTS: Final = 8
+
+# Why `scan` came back: all lines are read; or there is no room for another row, or for another text.
+DONE: Final = 0
+FULL: Final = 1
+
+METHODS: Final = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND", "CONNECT", "TRACE")
+PROTOCOLS: Final = ("HTTP/1.1", "HTTP/2.0", "HTTP/1.0", "HTTP/3.0")
+COMBINED: Final = 0
+COMMON: Final = 1
+NGINX_MAIN: Final = 2
+
+# Minutes, as in `log_times`.
+LARGEST_OFFSET_MINUTES: Final = 840
+# Longer lines are left to the expressions: they are rare, and room for a row's texts must be kept.
+LONGEST: Final = 1 << 16
+
+# Texts are copied eight bytes at a time, so as many may be written behind a text.
+SLACK: Final = 8

@@ -107,6 +107,14 @@ class Settings(DatabricksSettings):
             " the rows are the same"
         ),
     )
+    workers: int = Field(
+        default=0,
+        ge=0,
+        description=(
+            "processes that make the layers of many small deliveries beside each other: 0 for as many as"
+            " there are processors, at most 8; 1 for none"
+        ),
+    )
     look_back_days: int = Field(
         default=35, ge=1, description="daily folders the arrival sensor looks at; the schedule looks at all"
     )

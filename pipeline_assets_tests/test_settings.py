@@ -106,6 +106,7 @@ def test_a_home_folder_in_the_path_is_meant(monkeypatch: pytest.MonkeyPatch, tmp
 
 OTHER_VALUES: dict[str, Any] = {
     "accelerator": False,
+    "workers": 3,
     "storage": "elsewhere",
     "azure_connection_string": "UseDevelopmentStorage=true",
     "azure_key": "YQ==",

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, get_args
 import dagster as dg
 
 from pipeline_assets.compute.context import Context
-from pipeline_assets.compute.engine import Compute, LocalCompute
+from pipeline_assets.compute.engine import Compute
 from pipeline_assets.compute.job_spec import UnitAnswer
 from pipeline_assets.compute.metering import Meter
+from pipeline_assets.compute.workers import WorkerCompute
 from pipeline_assets.databricks_settings import Place
 from pipeline_assets.settings import Settings, SettingsError, load_settings
 from pipeline_assets.storage.counting import CountingStore, counting
@@ -55,9 +56,19 @@ class PipelineResource(dg.ConfigurableResource[None]):
         return Meter(self._counted[0])
 
     @cached_property
+    def here(self) -> WorkerCompute:
+        """Where this run makes its layers on this machine."""
+        return WorkerCompute(self.settings, self.context, self.meter)
+
+    @cached_property
     def made_elsewhere(self) -> dict[tuple[Layer, Unit], UnitAnswer]:
         """What jobs of this run have answered for, by layer: later steps find it done."""
         return {}
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """End the processes that the run has started."""
+        if "here" in self.__dict__:
+            self.here.close()
 
     @cached_property
     def _counted(self) -> list[CountingStore]:
@@ -76,7 +87,7 @@ def compute_of(pipeline: PipelineResource, step: dg.AssetExecutionContext) -> Co
     if asked not in (None, *get_args(Place)):
         raise SettingsError(f"the run's tag {COMPUTE_TAG} is {asked!r}; write local or databricks")
     if (asked or settings.compute) == "local":
-        return LocalCompute(pipeline.context, pipeline.meter)
+        return pipeline.here
     if missing := settings.missing_for_databricks:
         raise SettingsError(missing)
     from pipeline_assets.compute.databricks.engine import DatabricksCompute

@@ -33,7 +33,7 @@ class Usage:
 
 
 class Meter:
-    """Measures one run: what happens in this process, and what it is told of other machines (`elsewhere`).
+    """Measures one run: what happens in this process, and what it is told of others (`elsewhere`).
 
     Work of units that have a run to themselves is theirs alone. Nested work is counted by the outer one.
     """
@@ -56,8 +56,8 @@ class Meter:
             key = (layer, unit)
             self.by_work[key] = self.by_work.get(key, Usage()) + took
 
-    def count_elsewhere(self, layer: str, unit: Unit, usage: Usage) -> None:
-        """Add what another machine says that its work on this layer of a unit took."""
+    def count_elsewhere(self, layer: str, unit: Unit | None, usage: Usage) -> None:
+        """Add what another process or machine says that its work on this layer took, as in `measuring`."""
         key = (layer, unit)
         self.by_work[key] = self.by_work.get(key, Usage()) + usage
         self.elsewhere += usage

@@ -99,7 +99,7 @@ def run_rows(
     whole = Usage(
         (now - facts.started).total_seconds(),
         meter.elsewhere.cpu_seconds + (total.cpu_seconds if facts.cpu_seconds is None else facts.cpu_seconds),
-        total.requests,
+        meter.elsewhere.requests + total.requests,
     )
     run = (
         common

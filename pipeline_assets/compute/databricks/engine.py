@@ -16,10 +16,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from pipeline_assets.compute.context import Context
-from pipeline_assets.compute.databricks.size import bytes_to_read
 from pipeline_assets.compute.engine import LocalCompute, Progress, Refreshed, Request
 from pipeline_assets.compute.job_spec import JobSpec, UnitAnswer
 from pipeline_assets.compute.metering import Meter, Usage
+from pipeline_assets.compute.size import bytes_to_read
 from pipeline_assets.escaping import plain
 from pipeline_assets.settings import Settings
 from pipeline_assets.storage.manifests import Layer, read_manifest

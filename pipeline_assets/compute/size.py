@@ -1,6 +1,6 @@
-"""How much a refresh would read: what decides whether a delivery is worth a job.
+"""How much a refresh would read: what decides where a delivery is made.
 
-What belongs here: counting bytes. What does not: comparing them (`engine`).
+What belongs here: counting bytes. What does not: comparing them (`workers`, `databricks.engine`).
 """
 
 from __future__ import annotations

@@ -89,16 +89,14 @@ def _kind_at(site: pl.Expr) -> pl.Expr:
 
 def _referrers(texts: pl.Series, site: str | None) -> pl.DataFrame:
     """Host, kind and phrase of Referers. The kind is that at a site; without one, what it is at any."""
-    host = pl.col("referrer_host")
-    found = (
-        pl.DataFrame({"referer": texts})
-        .with_columns(referrer_host=referrers.host_of(pl.col("referer")))
-        .select(
-            "referrer_host",
-            referrer_kind=referrers.kind_of(pl.col("referer"), host),
-            search_phrase=referrers.phrase_of(pl.col("referer"), host),
-        )
-    )
+    referer, host = pl.col("referer"), pl.col("referrer_host")
+    asked = pl.DataFrame({"referer": texts}).with_columns(referrer_host=referrers.host_of(referer))
+    kind = asked.select(referrers.kind_of(referer, host)).to_series()
+    # Few pages are found by a search, and only of those there is a phrase to look for.
+    searches = (kind == "search").arg_true()
+    phrases = asked[searches].select(referrers.phrase_of(referer, host)).to_series()
+    phrase = pl.repeat(None, asked.height, dtype=pl.String, eager=True).scatter(searches, phrases)
+    found = asked.select("referrer_host", referrer_kind=kind, search_phrase=phrase)
     found = found if site is None else found.with_columns(referrer_kind=_kind_at(pl.lit(site)))
     return coded(found.lazy()).collect()
 

@@ -30,6 +30,7 @@ from pipeline_assets.kernel.schemas import (
     GOLD_TRAFFIC,
     GOLD_VISITORS,
     GOLD_VISITS,
+    TIMESTAMP,
     Table,
 )
 from pipeline_assets.kernel.visits import join_intervals, visits_of
@@ -215,14 +216,16 @@ def _visitors(requests: pl.LazyFrame) -> pl.LazyFrame:
     longest = rows["user_agent"].unique().cast(pl.String).str.len_chars().max()
     is_cut = isinstance(longest, int) and longest >= USER_AGENT_CHARACTERS
     answers = [pl.col(name).min() for name in _AGENT] if is_cut else []
-    counted = (
-        rows.lazy()
-        .group_by(*keys, written_date().alias("written_date"))
-        .agg(*answers, pl.len().cast(pl.Int64).alias("hits"), pl.col("bytes").sum())
-        .collect()
-        .lazy()
-    )
-    by_hour = counted.group_by(keys).agg(*answers, pl.col("hits", "bytes").sum())
+    counting = [*answers, pl.len().cast(pl.Int64).alias("hits"), pl.col("bytes").sum()]
+    offset = _one_offset(rows)
+    if offset is None:
+        counted = rows.lazy().group_by(*keys, written_date().alias("written_date")).agg(counting)
+        counted = counted.collect().lazy()
+        by_hour = counted.group_by(keys).agg(*answers, pl.col("hits", "bytes").sum())
+    else:
+        by_hour = rows.lazy().group_by(keys).agg(counting).collect().lazy()
+        begin = pl.col("event_date").cast(TIMESTAMP) + pl.duration(hours="hour", minutes=offset)
+        counted = by_hour.with_columns(written_date=begin.dt.date())
     # GoAccess's day is the date as written, and it leaves out requests that were answered with 4xx.
     by_written_date = (
         counted.filter(pl.col("status_class") != "4xx")
@@ -238,9 +241,17 @@ def _visitors(requests: pl.LazyFrame) -> pl.LazyFrame:
     )
     found = pl.concat([by_hour, by_written_date.select(by_hour.collect_schema().names())])
     if not is_cut:
-        known = rows.lazy().group_by("user_agent").agg(pl.col(_AGENT).first())
-        found = found.join(known, on="user_agent", how="left", nulls_equal=True)
+        known = rows["user_agent", *_AGENT][rows["user_agent"].arg_unique()]
+        found = found.join(known.lazy(), on="user_agent", how="left", nulls_equal=True)
     return found.select(GOLD_VISITORS.column_names)
+
+
+def _one_offset(requests: pl.DataFrame) -> int | None:
+    """Minutes east of UTC of all rows, where they are whole hours: an hour is of one date as written then."""
+    offsets = requests["utc_offset_minutes"]
+    least, most = offsets.min(), offsets.max()
+    is_one = isinstance(least, int) and least == most and not offsets.null_count()
+    return least if is_one and isinstance(least, int) and least % 60 == 0 else None
 
 
 def _clients(requests: pl.LazyFrame) -> pl.LazyFrame:

@@ -58,8 +58,8 @@ test-all: test test-long ## Run all tests
 fuzz: $(VENV)/installed-dev ## Damage millions of log lines and lose none (LINES=2000000 SEED=...)
 	@$(BIN)/python -m pipeline_assets_tests.kernel.fuzz $(or $(LINES),2000000) $(SEED)
 
-bench: $(VENV)/installed-bench ## Measure beside other engines and write docs/benchmarks.md (SMALL=1 takes a minute; SIZE=4000 MB; SECTION="By Spark")
-	@$(BIN)/python -m pipeline_assets_benchmarks $(if $(SMALL),--small,--write docs/benchmarks.md) $(if $(SIZE),--mb $(SIZE)) $(if $(SECTION),--section "$(SECTION)")
+bench: $(VENV)/installed-bench ## Measure beside other engines and write docs/benchmarks.md (SMALL=1 takes a minute; SIZE=4000 MB; SECTION="By Spark", LARGE=1)
+	@$(BIN)/python -m pipeline_assets_benchmarks $(if $(SMALL),--small,--write docs/benchmarks.md) $(if $(SIZE),--mb $(SIZE)) $(if $(LARGE),--large) $(if $(SECTION),--section "$(SECTION)")
 
 lint: $(VENV)/installed-dev ## Check style and types
 	@$(BIN)/ruff check .

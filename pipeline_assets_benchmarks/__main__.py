@@ -35,22 +35,29 @@ def main() -> None:
         "--small", action="store_true", help="a quick look: a small log, one run, nothing written"
     )
     parser.add_argument("--only", action="append", help="only contestants with this in their name")
-    parser.add_argument("--section", action="append", help="print sections with this in their title, only")
+    parser.add_argument("--section", action="append", help="only sections with this in their title")
+    parser.add_argument("--large", action="store_true", help="by Spark, a log of 16 times the size too")
     parser.add_argument("--no-scaling", action="store_true", help="leave out how costs grow")
     parser.add_argument("--folder", type=Path, default=CHECKOUT / ".benchmarks", help="where to work")
     parser.add_argument("--write", type=Path, help="the page to write")
     chosen = parser.parse_args()
-    scale = Scale(chosen.folder.resolve(), _SMALL_MB if chosen.small else chosen.mb, chosen.small)
+    scale = Scale(
+        chosen.folder.resolve(), _SMALL_MB if chosen.small else chosen.mb, chosen.small, chosen.large
+    )
+    target: Path | None = None if chosen.small else chosen.write
     if chosen.section:
         for section in SECTIONS:
             if any(part in section.title for part in chosen.section):
-                print(page.terminal_table(_section(section, scale)), flush=True)
+                table = _section(section, scale)
+                print(page.terminal_table(table), flush=True)
+                if target:
+                    target.write_text(page.with_part_anew(target.read_text(), table))
         return
     rounds = 1 if chosen.small else chosen.rounds
     made = _take(scale, rounds, chosen.only, scaling=not chosen.no_scaling)
-    if chosen.write and not chosen.small:
-        chosen.write.write_text(made.markdown())
-        _say(f"wrote {chosen.write}")
+    if target:
+        target.write_text(made.markdown())
+        _say(f"wrote {target}")
 
 
 def _take(scale: Scale, rounds: int, only: list[str] | None, *, scaling: bool) -> page.Page:

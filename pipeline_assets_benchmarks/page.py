@@ -70,9 +70,19 @@ class Page:
         ]
         if self.absent:
             parts.append(f"Not installed, so not measured: {', '.join(self.absent)}.")
-        for table in self.tables:
-            parts += [f"## {table.title}", table.says, _markdown_table(table.headings, table.rows)]
-        return "\n\n".join(part.strip() for part in parts) + "\n"
+        return "\n".join([*(part.strip() + "\n" for part in parts), *map(_markdown_part, self.tables)])
+
+
+def with_part_anew(page: str, table: Table) -> str:
+    """A page with this part of it written anew; the rest, with the machine and its load, stays as it is.
+
+    Raises `ValueError` where the page has no such part.
+    """
+    before, title, behind = page.partition(f"## {table.title}\n")
+    if not title:
+        raise ValueError(f"the page has no part {table.title!r}: write all of it first")
+    _, next_title, rest = behind.partition("\n## ")
+    return before + _markdown_part(table) + next_title + rest
 
 
 def speed_table(results: Sequence[Result]) -> Table:
@@ -162,6 +172,11 @@ def terminal_table(table: Table) -> str:
     return "\n".join([table.title, "-" * len(table.title), *lines, ""])
 
 
+def _markdown_part(table: Table) -> str:
+    rows = _markdown_table(table.headings, table.rows)
+    return "\n\n".join([f"## {table.title}", table.says.strip(), rows]) + "\n"
+
+
 def _markdown_table(headings: Row, rows: Iterable[Row]) -> str:
     ruler = ["---", *("---:" for _ in headings[1:])]
     return "\n".join("| " + " | ".join(row) + " |" for row in (headings, ruler, *rows))
@@ -173,7 +188,8 @@ def _count(number: int | None) -> str:
 
 _INTRODUCTION: Final = """
 Written by `{command}`; run it to write this page anew with the figures of your machine. `make bench SMALL=1`
-takes a minute and prints only, and `SIZE=4000` is another size in MB.
+takes a minute and prints only, `SIZE=4000` is another size in MB, and `SECTION="By Spark"` writes one part
+anew.
 
 Read is a Combined log of {mb} MB, made from a fixed seed (`pipeline_assets_benchmarks/corpus.py`): 0.5
 percent of its lines are malformed (dates that don't exist, lines that are cut off, quotes that don't close,

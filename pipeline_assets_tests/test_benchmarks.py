@@ -126,3 +126,19 @@ def test_the_page_has_every_table() -> None:
     assert "| writing | 3.00 | 75 % |" in text
     assert "1.25" in text
     assert "## Growth" in text
+
+
+def test_a_part_of_the_page_is_written_anew() -> None:
+    def table(title: str, cell: str) -> page.Table:
+        return page.Table(title, f"what {title} says", ("file", "MB"), [(cell, "1")])
+
+    def of(*tables: page.Table) -> str:
+        return page.Page("make bench", 10, 1, ("0", "0"), [], [], list(tables)).markdown()
+
+    parts = [table(title, "old") for title in ("Size", "Size of a file", "Last")]
+    for number, part in enumerate(parts):
+        anew = table(part.title, "new")
+        expected = of(*parts[:number], anew, *parts[number + 1 :])
+        assert page.with_part_anew(of(*parts), anew) == expected
+    with pytest.raises(ValueError, match="no part 'Other'"):
+        page.with_part_anew(of(*parts), table("Other", "new"))

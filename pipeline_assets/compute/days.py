@@ -15,9 +15,10 @@ from typing import Final
 
 import polars as pl
 
+from pipeline_assets.compute.abreast import abreast
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.gold import refresh_gold
-from pipeline_assets.compute.sharding import Pieces, are_few, in_shards
+from pipeline_assets.compute.sharding import Pieces, Shard, are_few, in_shards
 from pipeline_assets.compute.silver import refresh_silver
 from pipeline_assets.kernel.rollups import ROLLUPS, proven_rows
 from pipeline_assets.kernel.schemas import KERNEL_VERSION, LAYERS
@@ -206,8 +207,8 @@ def in_pieces(context: Context, states: Iterable[DayState], made: Made | None = 
         for parts in _by_shard(state.parts):
             more = sum(part.rows for part in parts)
             if together and not are_few(rows + more):
-                yield together
-                together, rows = {}, 0
+                complete, together, rows = [together], {}, 0
+                yield complete.pop()  # whoever takes it lets go of it
             known = made.pop(state.parts, None) if made else None
             day = date.fromisoformat(state.day)
             for name, frame in known.items() if known else _stored_rows(context, day, parts):
@@ -315,16 +316,17 @@ def _merge(
     )
     most = sum(part.rows for part in chain(stored, *(view.gold.parts for view, _ in given)))
     attempt = new_attempt()
-    parts: list[Part] = []
-    hits = 0
-    shards = 0
-    merged: Rollups = {}
-    for shard in in_shards(pieces, most):
-        merged = {name: rollup.merge_day(shard.get(name, [])) for name, rollup in ROLLUPS.items()}
-        parts += _write_parts(context, day, merged, f"{attempt}-{shards:04}" if shards else attempt, attempt)
-        hits += int(merged["traffic"]["hits"].sum())
-        shards += 1
-    return _Merged(tuple(parts), hits, merged if shards == 1 else None)
+
+    def merge(shard: Shard) -> _Merged:
+        merged = {name: rollup.merge_day(shard.pieces.get(name, [])) for name, rollup in ROLLUPS.items()}
+        stem = f"{attempt}-{shard.number:04}" if shard.number else attempt
+        parts = tuple(_write_parts(context, day, merged, stem, attempt))
+        return _Merged(parts, int(merged["traffic"]["hits"].sum()), merged if shard.of == 1 else None)
+
+    done = list(abreast(merge, in_shards(pieces, most)))
+    if len(done) == 1:
+        return done[0]
+    return _Merged(tuple(part for each in done for part in each.parts), sum(each.hits for each in done), None)
 
 
 def _given_rows(

@@ -6,14 +6,17 @@ rows are a piece (`days`), and the commits (`publish`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
 from types import TracebackType
 from typing import Final
 
 import polars as pl
 
+from pipeline_assets.compute.abreast import abreast, taken
 from pipeline_assets.compute.context import Context
-from pipeline_assets.compute.sharding import Pieces, Spill
+from pipeline_assets.compute.sharding import Packed, Pieces, Spill, packed
 from pipeline_assets.kernel.projections import AS_LARGE_AS_THE_STATE, PROJECTIONS, State, prepared
 from pipeline_assets.kernel.rollups import ROLLUPS
 from pipeline_assets.models.clients import most_telling, profile_clients
@@ -24,8 +27,19 @@ Rows = pl.DataFrame | Iterator[pl.DataFrame]
 _PROFILES: Final = "client_profiles"
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What one piece of several gives to the tables; `large` is that of the table that is not gathered."""
+
+    rows: dict[str, pl.DataFrame]
+    large: Packed
+    profiles: pl.DataFrame
+    people: pl.DataFrame
+    hours: State
+
+
 class Projecting:
-    """The tables that days say by themselves, of pieces of their states that are added one after another.
+    """The tables that days say by themselves, of pieces of their states.
 
     If one is all there is, it is projected table by table as they are asked for. Of several, the large table
     waits on the disk, and of each other one no more rows are kept than matter.
@@ -48,34 +62,41 @@ class Projecting:
         if self._waiting is not None:
             self._waiting.close()
 
-    def add(self, pieces: Pieces) -> None:
-        """Take in rollups of some days, by name, that have no key in common with any other ones."""
-        state = prepared(
-            {name: pl.concat(pieces.get(name) or [rollup.no_day]) for name, rollup in ROLLUPS.items()}
-        )
-        self._hours.append(of_hours(state))
-        if self._waiting is None and self._only is None:
-            self._only = state
+    def add_all(self, pieces: Iterable[Pieces]) -> None:
+        """Take in rollups of some days, by name. No two of these pieces have a key in common."""
+        waiting = iter(pieces)
+        some = list(islice(waiting, 2))
+        if len(some) == 1:
+            self._only = _state_of(some.pop())
+            self._hours.append(of_hours(self._only))
             return
-        if self._waiting is None:
-            self._waiting = Spill()
-        if self._only is not None:
-            self._put_aside(self._only, self._waiting)
-            self._only = None
-        self._put_aside(state, self._waiting)
+        self._waiting = Spill()
+        for given in abreast(self._given, chain(taken(some), waiting)):
+            self._take(given, self._waiting)
 
-    def _put_aside(self, state: State, waiting: Spill) -> None:
-        for name, projection in PROJECTIONS.items():
-            rows = projection.few([projection.rows(state)])
-            if name == AS_LARGE_AS_THE_STATE:
-                waiting.add(name, projection.table([rows]))
-            else:
-                known = self._gathered.get(name)
-                self._gathered[name] = rows if known is None else projection.few([known, rows])
-        profiles = profile_clients(state, self._known_bots)
+    def _given(self, pieces: Pieces) -> _Given:
+        state = _state_of(pieces)
+        rows = {name: projection.few([projection.rows(state)]) for name, projection in PROJECTIONS.items()}
+        large = PROJECTIONS[AS_LARGE_AS_THE_STATE].table([rows.pop(AS_LARGE_AS_THE_STATE)])
+        return _Given(
+            rows,
+            packed(large),
+            profile_clients(state, self._known_bots),
+            people_by_hour(state),
+            of_hours(state),
+        )
+
+    def _take(self, given: _Given, waiting: Spill) -> None:
+        waiting.put(AS_LARGE_AS_THE_STATE, given.large)
+        for name, rows in given.rows.items():
+            known = self._gathered.get(name)
+            self._gathered[name] = rows if known is None else PROJECTIONS[name].few([known, rows])
         known = self._gathered.get(_PROFILES)
-        self._gathered[_PROFILES] = profiles if known is None else most_telling(pl.concat([known, profiles]))
-        self._people.append(people_by_hour(state))
+        self._gathered[_PROFILES] = (
+            given.profiles if known is None else most_telling(pl.concat([known, given.profiles]))
+        )
+        self._people.append(given.people)
+        self._hours.append(given.hours)
 
     def tables(self) -> Iterator[tuple[str, Rows]]:
         """Each table by its name, with its rows."""
@@ -97,3 +118,9 @@ class Projecting:
         people = [people_by_hour(self._only)] if self._only is not None else self._people
         traffic, files = (pl.concat([hours[name] for hours in self._hours]) for name in ("traffic", "counts"))
         return hourly_values({"traffic": traffic, "counts": files}, people)
+
+
+def _state_of(pieces: Pieces) -> State:
+    return prepared(
+        {name: pl.concat(pieces.get(name) or [rollup.no_day]) for name, rollup in ROLLUPS.items()}
+    )

@@ -159,8 +159,7 @@ def project_days(
             return Projected()
         try:
             with Projecting(context) as projecting:
-                for pieces in in_pieces(context, [states[day] for day in stale], made):
-                    projecting.add(pieces)
+                projecting.add_all(in_pieces(context, [states[day] for day in stale], made))
                 written = _write(handles, stale, projecting.tables())
                 values = projecting.hourly_values()
             scored = score_days(context, stale, values)

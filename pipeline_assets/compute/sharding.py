@@ -1,4 +1,4 @@
-"""Rollups of any size as shards that fit into memory, one after another.
+"""Rollups of any size as shards that fit into memory, two at a time.
 
 What belongs here: deciding whether rows are cut, and the file in which shards wait. What does not: which rows
 stay together (`kernel.shards`), and what is done with them (`days`, `publish`).
@@ -12,25 +12,44 @@ import math
 import os
 import tempfile
 from collections.abc import Hashable, Iterable, Iterator
+from functools import partial
 from io import BytesIO
 from itertools import chain
 from types import TracebackType
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
+from pipeline_assets.compute.abreast import abreast, taken
 from pipeline_assets.kernel.shards import cut
 
-# Rows of all rollups that are in memory at once: 60 MB of them, and some three times as much to merge or to
-# project them. A log of 150 MB has so many, where its clients are as many as the benchmark's.
-ROWS_TOGETHER: Final = 400_000
+# Rows of all rollups that are taken into memory together, and two such shards are worked on at once: 40 MB
+# each, and some three times as much to merge or to project them. A log of 100 MB has so many, where its
+# clients are as many as the benchmark's.
+ROWS_TOGETHER: Final = 250_000
 
 Pieces = dict[str, list[pl.DataFrame]]
+Packed = memoryview
+
+
+class Shard(NamedTuple):
+    """Some of the rows of rollups, by name: the shard of this number of so many, from 0 on."""
+
+    number: int
+    of: int
+    pieces: Pieces
 
 
 def are_few(rows: int) -> bool:
-    """Whether so many rows of rollups may be in memory at once."""
+    """Whether so many rows of rollups may be taken into memory together."""
     return rows <= ROWS_TOGETHER
+
+
+def packed(rows: pl.DataFrame) -> Packed:
+    """Rows as they wait on the disk."""
+    sink = BytesIO()
+    rows.write_ipc(sink, compression="lz4")
+    return sink.getbuffer()
 
 
 class Spill:
@@ -55,10 +74,12 @@ class Spill:
 
     def add(self, key: Hashable, rows: pl.DataFrame) -> None:
         """Put rows behind those that have this key already."""
-        sink = BytesIO()
-        rows.write_ipc(sink, compression="lz4")
+        self.put(key, packed(rows))
+
+    def put(self, key: Hashable, data: Packed) -> None:
+        """Put packed rows behind those that have this key already."""
         place = self._file.seek(0, os.SEEK_END)
-        self._places.setdefault(key, []).append((place, self._file.write(sink.getbuffer())))
+        self._places.setdefault(key, []).append((place, self._file.write(data)))
 
     def frames(self, key: Hashable) -> Iterator[pl.DataFrame]:
         """The frames that were added under a key, one at a time, in their order."""
@@ -67,8 +88,8 @@ class Spill:
             yield pl.read_ipc(self._file.read(size))
 
 
-def in_shards(pieces: Iterable[tuple[str, pl.DataFrame]], most: int) -> Iterator[Pieces]:
-    """Pieces of rollups by name: all of them where they are few, else shard after shard.
+def in_shards(pieces: Iterable[tuple[str, pl.DataFrame]], most: int) -> Iterator[Shard]:
+    """Pieces of rollups: all of them where they are few, else shard after shard.
 
     `most` is how many rows there are, or more than that. Rows that one of `kernel.rollups` merges, and those
     that one key of a serving table adds up but for sums and maxima, are in one shard.
@@ -82,17 +103,22 @@ def in_shards(pieces: Iterable[tuple[str, pl.DataFrame]], most: int) -> Iterator
         if not are_few(rows):
             break
     else:
-        yield _by_name(held)
+        yield Shard(0, 1, _by_name(held))
         return
     shards = max(2, math.ceil(max(most, rows) / ROWS_TOGETHER))
     names: set[str] = set()
     with Spill() as spill:
-        for name, frame in chain(_taken(held), waiting):
+        for name, found in abreast(partial(_cut, shards), chain(taken(held), waiting)):
             names.add(name)
-            for number, some in cut(name, frame, shards):
-                spill.add((name, number), some)
+            for number, data in found:
+                spill.put((name, number), data)
         for number in range(shards):
-            yield {name: list(spill.frames((name, number))) for name in sorted(names)}
+            yield Shard(number, shards, {name: list(spill.frames((name, number))) for name in sorted(names)})
+
+
+def _cut(shards: int, piece: tuple[str, pl.DataFrame]) -> tuple[str, list[tuple[int, Packed]]]:
+    name, frame = piece
+    return name, [(number, packed(some)) for number, some in cut(name, frame, shards)]
 
 
 def _by_name(pieces: Iterable[tuple[str, pl.DataFrame]]) -> Pieces:
@@ -100,10 +126,3 @@ def _by_name(pieces: Iterable[tuple[str, pl.DataFrame]]) -> Pieces:
     for name, frame in pieces:
         found.setdefault(name, []).append(frame)
     return found
-
-
-def _taken(pieces: list[tuple[str, pl.DataFrame]]) -> Iterator[tuple[str, pl.DataFrame]]:
-    """The pieces in their order; each is let go of when the next is asked for."""
-    pieces.reverse()
-    while pieces:
-        yield pieces.pop()

@@ -79,8 +79,7 @@ def pieces_of(seed: int) -> list[tuple[str, pl.DataFrame]]:
 def shown(shards: list[Pieces]) -> Tables:
     """All tables that days say by themselves, and the series by hour."""
     with Projecting(Context.of(Settings())) as projecting:
-        for shard in shards:
-            projecting.add(shard)
+        projecting.add_all(shards)
         found = {
             name: rows.rows()
             if isinstance(rows, pl.DataFrame)
@@ -112,7 +111,7 @@ def test_tables_of_shards_are_those_of_the_whole(seed: int, monkeypatch: pytest.
     whole = shown([{name: [frame] for name, frame in by_name.items()}])
     monkeypatch.setattr(sharding, "ROWS_TOGETHER", rows // 5)
     cut = [
-        {name: [ROLLUPS[name].merge_day(frames)] for name, frames in shard.items()}
+        {name: [ROLLUPS[name].merge_day(frames)] for name, frames in shard.pieces.items()}
         for shard in in_shards(iter(pieces), rows)
     ]
     assert len(cut) > 4
@@ -132,7 +131,8 @@ def test_few_rows_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharding, "Spill", no_file)
     pieces = pieces_of(0)
     (only,) = in_shards(iter(pieces), 10**9)
-    assert {name: len(frames) for name, frames in only.items()} == dict.fromkeys(ROLLUPS, 8)
+    assert only.of == 1
+    assert {name: len(frames) for name, frames in only.pieces.items()} == dict.fromkeys(ROLLUPS, 8)
 
 
 def test_frames_wait_in_their_order() -> None:

@@ -28,7 +28,7 @@ _GATHERED_BYTES: Final = 32 << 20
 _SMALL_BYTES: Final = 4 << 20
 
 # Takes the rows of a rollup, by its name.
-Write = Callable[[str, pl.LazyFrame], None]
+Write = Callable[[str, pl.LazyFrame], object]
 
 _LINES_SCHEMA: Final = {
     "source_file": pl.String(),

@@ -6,19 +6,22 @@ What belongs here: which parts must be cleaned, and the commit. What does not: w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import polars as pl
 
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.derive import Attempt, Derivation, refresh_layer
+from pipeline_assets.kernel import codes
 from pipeline_assets.kernel.clean import CLEANERS
 from pipeline_assets.kernel.schemas import BRONZE
 from pipeline_assets.storage.manifests import Manifest, Part
 from pipeline_assets.storage.parts import PartWriter, part_paths, scan_table
 from pipeline_assets.storage.quarantine import InvalidRowsError
 from pipeline_assets.storage.units import Unit
+
+Cleaner = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 # So many rows or so are cleaned at once, while as many are encoded. A part of bronze has about twice as many.
 _PIECE_ROWS: Final = 100_000
@@ -35,18 +38,22 @@ def clean_parts(context: Context, unit: Unit, parts: Iterable[Part], writer: Par
         if part.table not in CLEANERS:
             continue
         (path,) = part_paths("bronze", unit, [part])
-        written = writer.write_frames(part.table, _cleaned(context, part, path))
+        rows = scan_table(context.store, [path], BRONZE[part.table].schema, path)
+        clean = CLEANERS[part.table]
+        if part.rows < codes.MANY_ROWS:
+            written = writer.write(part.table, clean(rows))
+        else:
+            written = writer.write_frames(part.table, _cleaned(rows, part.rows, clean))
         if written != part.rows:
             raise InvalidRowsError(f"{path}: {part.rows} rows in bronze but {written} in silver")
 
 
-def _cleaned(context: Context, part: Part, path: str) -> Iterator[pl.DataFrame]:
-    """The cleaned rows of a part, some of them at a time."""
-    rows = scan_table(context.store, [path], BRONZE[part.table].schema, path)
-    pieces = max(1, round(part.rows / _PIECE_ROWS))
-    bounds = [part.rows * number // pieces for number in range(pieces)]
+def _cleaned(rows: pl.LazyFrame, count: int, clean: Cleaner) -> Iterator[pl.DataFrame]:
+    """The cleaned rows of a part that has so many, some of them at a time."""
+    pieces = max(1, round(count / _PIECE_ROWS))
+    bounds = [count * number // pieces for number in range(pieces)]
     for begin, end in zip(bounds, [*bounds[1:], None], strict=True):
-        yield CLEANERS[part.table](rows.slice(begin, None if end is None else end - begin)).collect()
+        yield clean(rows.slice(begin, None if end is None else end - begin)).collect()
 
 
 def _clean(context: Context, unit: Unit, bronze: Attempt, writer: PartWriter) -> None:

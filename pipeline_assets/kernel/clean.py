@@ -6,12 +6,12 @@ what its user agent is. What does not: anything that needs a second row (`rollup
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Collection
 from typing import Final
 
 import polars as pl
 
-from pipeline_assets.kernel import referrers, user_agents
+from pipeline_assets.kernel import codes, referrers, user_agents
 from pipeline_assets.kernel.codes import answers, coded
 from pipeline_assets.kernel.escapes import undo
 from pipeline_assets.kernel.message_templates import template_of
@@ -32,8 +32,8 @@ def clean_requests(bronze: pl.LazyFrame) -> pl.LazyFrame:
     """Bronze `requests` to silver `requests` (columns: `schemas.SILVER_REQUESTS`).
 
     What servers escaped is plain here. The rows are collected; user agents, referrers and paths are looked at
-    by distinct value. They and what they say are coded (`codes`), so that whoever encodes or groups them need
-    not look for what is distinct again.
+    by distinct value. Where rows are many, they and what they say are coded (`codes`), so that whoever
+    encodes them need not look for what is distinct again.
     """
     rows = undo(bronze.select(_FROM_BRONZE).collect())
     target = pl.col("target")
@@ -42,22 +42,24 @@ def clean_requests(bronze: pl.LazyFrame) -> pl.LazyFrame:
         target = target.str.splitn("#", 2).struct[0]
     parts = target.str.splitn("?", 2)
     rows = rows.with_columns(path=parts.struct[0], query=parts.struct[1])
-    rows = coded(rows.lazy(), ("user_agent", "referer", "path")).collect()
+    are_many = rows.height >= codes.MANY_ROWS
+    code = _coded if are_many else _as_they_are
+    rows = code(rows, ("user_agent", "referer", "path"))
     # A log is mostly of one site, and then a Referer says by itself whether it is the site's own.
     is_of_one_site = bool(rows["site"].n_unique() == 1)
     site = rows["site"][0] if is_of_one_site else None
     found = [
         rows,
-        answers(rows["user_agent"], _agents),
-        answers(rows["referer"], partial(_referrers, site=site)),
-        answers(rows["path"], _path_kinds),
+        answers(rows["user_agent"], lambda texts: code(_agents(texts))),
+        answers(rows["referer"], lambda texts: code(_referrers(texts, site))),
+        answers(rows["path"], lambda texts: code(_path_kinds(texts))),
     ]
     return (
         pl.concat(found, how="horizontal")
         .lazy()
         .with_columns(
             *_event_time(),
-            status_class=status_class(_CODED_CLASSES),
+            status_class=status_class(_CODED_CLASSES if are_many else _STATUS_CLASSES),
             referrer_kind=(pl.col("referrer_kind") if is_of_one_site else _kind_at(pl.col("site"))).fill_null(
                 "direct"
             ),
@@ -69,16 +71,24 @@ def clean_requests(bronze: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
+def _coded(rows: pl.DataFrame, names: Collection[str] = ()) -> pl.DataFrame:
+    return coded(rows.lazy(), names).collect()
+
+
+def _as_they_are(rows: pl.DataFrame, names: Collection[str] = ()) -> pl.DataFrame:
+    return rows
+
+
 def _agents(texts: pl.Series) -> pl.DataFrame:
     asked = pl.DataFrame({"user_agent": texts})
     found = asked.join(user_agents.look_up(texts), on="user_agent", how="left", maintain_order="left")
-    return coded(found.drop("user_agent").lazy()).collect()
+    return found.drop("user_agent")
 
 
 def _path_kinds(texts: pl.Series) -> pl.DataFrame:
     is_static = pl.col("path").str.contains(_STATIC_FILE)
     kind = pl.when(is_static).then(pl.lit("static")).otherwise(pl.lit("page"))
-    return coded(pl.DataFrame({"path": texts}).lazy().select(path_kind=kind)).collect()
+    return pl.DataFrame({"path": texts}).select(path_kind=kind)
 
 
 def _kind_at(site: pl.Expr) -> pl.Expr:
@@ -94,11 +104,12 @@ def _referrers(texts: pl.Series, site: str | None) -> pl.DataFrame:
     kind = asked.select(referrers.kind_of(referer, host)).to_series()
     # Few pages are found by a search, and only of those there is a phrase to look for.
     searches = (kind == "search").arg_true()
-    phrases = asked[searches].select(referrers.phrase_of(referer, host)).to_series()
-    phrase = pl.repeat(None, asked.height, dtype=pl.String, eager=True).scatter(searches, phrases)
+    phrase = pl.repeat(None, asked.height, dtype=pl.String, eager=True)
+    if searches.len():
+        said = asked[searches].select(referrers.phrase_of(referer, host)).to_series()
+        phrase = phrase.scatter(searches, said)
     found = asked.select("referrer_host", referrer_kind=kind, search_phrase=phrase)
-    found = found if site is None else found.with_columns(referrer_kind=_kind_at(pl.lit(site)))
-    return coded(found.lazy()).collect()
+    return found if site is None else found.with_columns(referrer_kind=_kind_at(pl.lit(site)))
 
 
 def clean_errors(bronze: pl.LazyFrame) -> pl.LazyFrame:

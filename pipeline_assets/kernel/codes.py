@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     Words = npt.NDArray[np.uint64]
 
+# Of fewer rows it costs more to code their texts for whoever takes them than it saves there.
+MANY_ROWS: Final = 20_000
 # Beyond this, numbers of rows would not fit into 64 bits.
 _NUMBERS: Final = 1 << 64
 # Numbers nearer to one another leave bits for 16 million rows; a day has a tenth as many microseconds.

@@ -63,8 +63,8 @@ class PartWriter:
         if encoder.is_full:
             self._finish(table)
 
-    def write(self, table: str, rows: pl.LazyFrame) -> None:
-        """Write rows of a table as one part, streaming; nothing is written where there are none.
+    def write(self, table: str, rows: pl.LazyFrame) -> int:
+        """Write rows of a table as one part, streaming, and nothing where there are none; how many it holds.
 
         Raises `InvalidRowsError` where columns differ from the catalogue's.
         """
@@ -75,6 +75,7 @@ class PartWriter:
             self._append(table, path, count, size)
         else:
             self.store.delete(path)
+        return count
 
     def write_frames(self, table: str, frames: Iterable[pl.DataFrame]) -> int:
         """Write rows of a table, whose texts may be coded, as one part, a row group a frame; their number.

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline_assets.compute import gold, reading
+from pipeline_assets.compute import gold, reading, silver
+from pipeline_assets.kernel import codes
 from pipeline_assets.kernel.parse import FileReader
 from pipeline_assets.storage.encoding import Encoder
 from pipeline_assets.storage.manifests import read_manifest
@@ -24,6 +25,9 @@ def test_a_delivery_in_many_parts_is_served_as_in_one(
     monkeypatch.setattr(reading, "FileReader", partial(FileReader, chunk_bytes=1_000))
     monkeypatch.setattr(Encoder, "is_full", property(lambda self: True))
     monkeypatch.setattr(gold, "_GATHERED_BYTES", 0)
+    if files > 1:
+        monkeypatch.setattr(codes, "MANY_ROWS", 1)
+        monkeypatch.setattr(silver, "_PIECE_ROWS", 2)
     world = World(tmp_path / "storage", look_back_days=100_000)
     generator = random.Random(11)
     for file in range(files):

@@ -5,6 +5,7 @@ what a layer is (`compute`, `kernel`).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import takewhile
@@ -129,6 +130,8 @@ def _derived_assets(layer: Layer, source: Layer, lane: Lane, partitions: Partiti
     ) -> Iterator[dg.Output[CommittedLayer] | dg.AssetCheckResult]:
         done = _refresh_all(context, pipeline, layer, lane)
         store = pipeline.context.store
+        if layer == "gold" and dg.AssetKey(["publish", lane]) in _selected_in_run(context):
+            pipeline.here.fold_ahead(done.manifests)
         yield from _outputs(context, store, layer, lane, done, {})
         if layer == "gold":
             key = ["gold", lane, "traffic"]
@@ -246,9 +249,13 @@ def _refresh_all(
 
 def _later(context: dg.AssetExecutionContext, layer: Layer, lane: Lane) -> tuple[Layer, ...]:
     """The layers right after this one that this run makes of its units too."""
-    selected = {tuple(key.path[:2]) for key in context.job_def.asset_layer.selected_asset_keys}
+    selected = {tuple(key.path[:2]) for key in _selected_in_run(context)}
     after = LAYER_NAMES[LAYER_NAMES.index(layer) + 1 :]
     return tuple(takewhile(lambda name: (name, lane) in selected, after))
+
+
+def _selected_in_run(context: dg.AssetExecutionContext) -> AbstractSet[dg.AssetKey]:
+    return context.job_def.asset_layer.selected_asset_keys
 
 
 def _some(units: list[Unit]) -> str:

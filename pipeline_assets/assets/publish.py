@@ -52,7 +52,12 @@ def publish_asset(lane: Lane, partitions: Partitions) -> dg.AssetsDefinition:
         # Copies in other deliveries may have begun or ceased to count because of these.
         others = [unit for unit in control.flipped(work.store) if unit not in units]
         with recording_failure(context, pipeline, lane, units), pipeline.meter.measuring("publish"):
-            done = publish_units(work, [*units, *others], progress=progress_log(context))
+            done = publish_units(
+                work,
+                [*units, *others],
+                progress=progress_log(context),
+                until_folded=pipeline.here.until_folded,
+            )
         served = served_hours(work.store, done.days)
         shown = already_shown(context.instance)
         with batching(context.instance):

@@ -84,9 +84,16 @@ class Published:
 
 
 def publish_units(
-    context: Context, units: Iterable[Unit], *, progress: Progress = lambda message: None
+    context: Context,
+    units: Iterable[Unit],
+    *,
+    progress: Progress = lambda message: None,
+    until_folded: Callable[[Collection[date]], None] = lambda days: None,
 ) -> Published:
-    """Make serving and model show these units as their manifests say, on all days they touch or touched."""
+    """Make serving and model show these units as their manifests say, on all days they touch or touched.
+
+    `until_folded` waits for those who are folding these units into these days already.
+    """
     store = context.store
     result = Published()
     # Markers are taken before the manifests are read: a change after that sets a marker of its own.
@@ -104,6 +111,7 @@ def publish_units(
             touched.setdefault(day, []).append(unit)
     for days in _chunks(sorted(touched)):
         progress(f"publishing {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else ""))
+        until_folded(days)
         made: Made = {}
         shown = _fold_days(context, {day: touched[day] for day in days}, result, made, progress)
         result.written.add(project_days(context, shown, made=made))

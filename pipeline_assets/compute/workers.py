@@ -1,8 +1,8 @@
-"""Layers of many small deliveries, made by processes beside each other.
+"""Layers of many small deliveries, and the states of their days, made by processes beside each other.
 
 What belongs here: which deliveries they get, and handing them out. What does not: what a layer is (`bronze`,
-`silver`, `gold`). A large delivery uses the processors by itself, a small one is work for one: its frames are
-small, and half of its time is Python, of which a process does one thing at a time.
+`silver`, `gold`), and a day (`days`). A large delivery uses the processors by itself, a small one is work for
+one: its frames are small, and half of its time is Python, of which a process does one thing at a time.
 
 Every unit is committed by the process that made it, so one that dies, or is ended, leaves what a killed run
 leaves. Processes end with the one that started them, however that ends.
@@ -15,13 +15,15 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from datetime import date
 from multiprocessing import get_context, parent_process
 from typing import TYPE_CHECKING, Final
 
+from pipeline_assets.compute.days import fold_day
 from pipeline_assets.compute.engine import LocalCompute, Progress, Refreshed, Request
 from pipeline_assets.compute.metering import Meter, Usage
 from pipeline_assets.compute.size import bytes_to_read
@@ -30,7 +32,7 @@ from pipeline_assets.storage.units import Unit
 if TYPE_CHECKING:
     from pipeline_assets.compute.context import Context
     from pipeline_assets.settings import Settings
-    from pipeline_assets.storage.manifests import Layer
+    from pipeline_assets.storage.manifests import Layer, Manifest
 
 # A process takes the time of some ten small deliveries to start.
 _LEAST_UNITS: Final = 32
@@ -69,6 +71,7 @@ class WorkerCompute:
         self._pool: ProcessPoolExecutor | None = None
         # What was asked of processes ahead of the step that will want it.
         self._ahead: dict[tuple[Layer, Unit], Future[_Done]] = {}
+        self._folds: dict[date, Future[Usage]] = {}
         self._lock = threading.Lock()
 
     def refresh(self, request: Request, progress: Progress) -> Iterator[Refreshed]:
@@ -89,11 +92,45 @@ class WorkerCompute:
             yield from self._here.refresh(replace(request, units=tuple(large)), progress)
         self._ask_ahead(request)
 
+    def fold_ahead(self, gold: Mapping[Unit, Manifest]) -> None:
+        """Have the units of a run folded into their days while this process tells of their gold.
+
+        It is a head start and no more: a publication folds what is not folded, and says what can't be.
+        """
+        units: dict[date, list[Unit]] = {}
+        large: set[date] = set()
+        for unit, manifest in gold.items():
+            days = {date.fromisoformat(day) for day in manifest.touched_days}
+            if sum(file.size for file in manifest.files) > _MOST_BYTES:
+                large |= days
+            for day in days:
+                units.setdefault(day, []).append(unit)
+        with self._lock:
+            if self._pool is None:
+                return
+            for day in sorted(units.keys() - large):
+                self._folds[day] = self._pool.submit(_fold, day, units[day])
+
+    def until_folded(self, days: Iterable[date]) -> None:
+        """Wait until those of these days are folded that were to be ahead."""
+        for day in days:
+            with self._lock:
+                asked = self._folds.pop(day, None)
+            if asked is None:
+                continue
+            try:
+                self._meter.count_elsewhere("publish", None, asked.result())
+            except BrokenProcessPool:
+                self.close()
+            except Exception:  # noqa: BLE001, S110 - who publishes the day meets it again, and says so
+                pass
+
     def close(self) -> None:
         """End the processes, once each has done what it is at: a small delivery."""
         with self._lock:
             pool, self._pool = self._pool, None
             self._ahead.clear()
+            self._folds.clear()
         if pool is not None:
             pool.shutdown(cancel_futures=True)
 
@@ -173,6 +210,12 @@ class _Worker:
         self.answered = Usage(cpu_seconds=time.process_time())
         return _Done(refreshed, meter.total, before)
 
+    def fold(self, day: date, units: list[Unit]) -> Usage:
+        """Fold units into a day's state; what it took."""
+        meter = Meter(self.counted)
+        fold_day(self.context, day, units)
+        return meter.total
+
 
 def _begin(settings: Settings) -> None:
     """What a worker's process does first."""
@@ -188,6 +231,11 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def _fold(day: date, units: list[Unit]) -> Usage:
+    assert _worker is not None
+    return _worker.fold(day, units)
 
 
 def _refresh(layer: Layer, unit: Unit, *, reuse: bool) -> _Done:

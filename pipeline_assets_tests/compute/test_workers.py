@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import date
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -24,9 +25,10 @@ from pipeline_assets.compute.metering import Meter
 from pipeline_assets.compute.publish import publish_units
 from pipeline_assets.compute.workers import WorkerCompute, WorkerDiedError
 from pipeline_assets.definitions import build_defs
+from pipeline_assets.kernel.schemas import KERNEL_VERSION
 from pipeline_assets.storage import control
 from pipeline_assets.storage.counting import counting
-from pipeline_assets.storage.manifests import LAYER_NAMES, Layer, read_manifest
+from pipeline_assets.storage.manifests import LAYER_NAMES, Layer, read_day, read_manifest
 from pipeline_assets.storage.tables import read_table
 from pipeline_assets.storage.units import Unit
 from pipeline_assets_tests.compute.three_deliveries import line
@@ -99,12 +101,22 @@ def test_they_make_what_one_process_makes(world: World, beside: WorkerCompute) -
     assert control.all_quarantined(world.context.store) == {BAD: bronze[BAD].quarantined}
     large = bronze[LARGE].manifest
     assert large is not None and sum(file.comment for file in large.files) == 500_000
+    gold = {}
     for layer in LAYER_NAMES[1:]:
         for unit, one in made(beside, layer).items():
             stored = read_manifest(world.context.store, layer, unit)
             assert one.manifest == (stored.value if stored.etag is not None else None)
+            if one.manifest is not None:
+                gold[unit] = one.manifest
     assert len(active_children()) == 2
-    publish_units(world.context, DAYS)
+    beside.fold_ahead(gold)
+    days = {date.fromisoformat(unit.key) for unit in DAYS}
+    beside.until_folded(days)
+    folded = {
+        day for day in days if read_day(world.context.store, day.isoformat(), KERNEL_VERSION).value.units
+    }
+    assert folded == {date.fromisoformat(unit.key) for unit in DAYS if unit not in (BAD, EMPTY, LARGE)}
+    publish_units(world.context, DAYS, until_folded=beside.until_folded)
     check_serving(world)
     meter = beside._meter
     assert meter.of_unit(DAYS[0]).cpu_seconds > 0 and meter.of_unit(DAYS[0]).requests.writes > 3
@@ -124,8 +136,11 @@ def test_a_process_that_dies_fails_the_run_and_the_next_one_does_the_rest(
         list(said)
     assert not active_children()
     for layer in LAYER_NAMES:
-        made(beside, layer)
-    publish_units(world.context, DAYS)
+        gold = made(beside, layer)
+    beside.fold_ahead({unit: one.manifest for unit, one in gold.items() if one.manifest is not None})
+    for process in active_children():
+        process.kill()
+    publish_units(world.context, DAYS, until_folded=beside.until_folded)
     check_serving(world)
     assert not control.all_quarantined(world.context.store)
 

@@ -194,6 +194,22 @@ def series(name: str, values: Any) -> pl.Series:
     return frame.to_series()
 
 
+def copied(texts: Any) -> Any:
+    """An Arrow array of texts (together below 2 GiB), which may be views, as one with memory of its own.
+
+    `cast` would do as well, but imports all of `pyarrow.compute`.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    large = series("", texts).to_arrow(compat_level=pl.CompatLevel.oldest())
+    there, bounds, values = large.buffers()
+    narrow = np.frombuffer(bounds, np.int64)[: large.offset + len(large) + 1].astype(np.int32)
+    return pa.StringArray.from_buffers(
+        len(large), pa.py_buffer(narrow), values, there, large.null_count, large.offset
+    )
+
+
 def binary_slices(data: Any, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> pl.Series:
     """The slices `data[start:end]` of a buffer as a Binary series that shares its memory.
 

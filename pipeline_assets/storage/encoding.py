@@ -19,7 +19,7 @@ import polars as pl
 from pipeline_assets.kernel.codes import coded, spellings
 from pipeline_assets.kernel.combined_lines import dictionary
 from pipeline_assets.kernel.schemas import Table
-from pipeline_assets.kernel.words import series
+from pipeline_assets.kernel.words import copied, series
 from pipeline_assets.storage.behind import Behind
 from pipeline_assets.storage.store import PARQUET_COMPRESSION_LEVEL
 
@@ -214,6 +214,8 @@ def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
         return pa.chunked_array(
             dictionary(chunk.dictionary.to_pylist(), chunk.indices) for chunk in column.chunks
         )
+    if wanted == pa.string() and column.type == pa.string_view():
+        return pa.chunked_array([copied(column)])
     if pa.types.is_dictionary(column.type):
         column = column.cast(pa.string())
     return column.cast(wanted)

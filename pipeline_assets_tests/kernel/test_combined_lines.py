@@ -21,7 +21,7 @@ from pipeline_assets.kernel.combined_lines import CombinedReader, Given, QuickRe
 from pipeline_assets.kernel.lines import PADDING_BYTES, LineReader
 from pipeline_assets.kernel.parse import ReadOptions
 from pipeline_assets.kernel.scanned_lines import ScannedReader
-from pipeline_assets.kernel.words import Texts, binary_slices, size_in, status_in, time_in
+from pipeline_assets.kernel.words import Texts, binary_slices, copied, size_in, status_in, time_in, validity
 from pipeline_assets_tests.kernel.rebuild import ANY_TIME, Bronze, access_line, joined, read
 
 PROPERTY = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -277,6 +277,13 @@ def test_views_are_the_texts(texts: list[str], offset: int, dash: bool) -> None:
     )
     column.validate(full=True)
     assert column.to_pylist() == texts == binary_slices(codes, begins, ends).cast(pl.String).to_list()
+    bitmap = None if text.is_null is None else validity(text.is_null)
+    there = pa.Array.from_buffers(
+        pa.string_view(), len(texts), [bitmap, pa.py_buffer(text.views), pa.py_buffer(codes)]
+    )
+    kept = copied(there)
+    kept.validate(full=True)
+    assert kept.to_pylist() == [None if dash and each == "-" else each for each in texts]
     assert (text.is_null is not None) == (dash and "-" in texts)
     if text.is_null is not None:
         assert text.is_null.tolist() == [each == "-" for each in texts]

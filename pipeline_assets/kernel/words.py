@@ -276,13 +276,13 @@ class Texts:
         low = (words.take(index) >> shift) | (second << back)
         views = np.empty((len(begin), 2), np.uint64)
         where = (begin.view(np.uint64) << half) | self._number
-        is_short = length <= _INLINE_BYTES
-        if is_short.any():
-            inline = np.minimum(length, _INLINE_BYTES)
-            high = (second >> shift) | (words.take(index + 2) << back)
-            low &= self._in_prefix.take(inline) | ~np.uint64(0xFFFFFFFF)
-            text = ((low >> half) | (high << half)) & self._in_rest.take(inline)
-            where = np.where(is_short, text, where)
+        short = np.flatnonzero(length <= _INLINE_BYTES)
+        if len(short):
+            inline = length[short]
+            high = (second[short] >> shift[short]) | (words.take(index[short] + 2) << back[short])
+            first = low[short] & (self._in_prefix.take(inline) | ~np.uint64(0xFFFFFFFF))
+            low[short] = first
+            where[short] = ((first >> half) | (high << half)) & self._in_rest.take(inline)
         views[:, 0] = length.view(np.uint64) | (low << half)
         views[:, 1] = where
         return Text(views, is_dash)

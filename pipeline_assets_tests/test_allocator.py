@@ -29,7 +29,7 @@ def said(code: str, **environment: str) -> tuple[str, str]:
 
 def test_it_is_told_before_polars_is_imported() -> None:
     told, complaints = said(_LOOK)
-    assert told == f"narenas:{os.cpu_count()},muzzy_decay_ms:0"
+    assert told == f"narenas:{os.cpu_count()},dirty_decay_ms:200,muzzy_decay_ms:0"
     assert not complaints
 
 
@@ -43,4 +43,5 @@ def test_the_allocator_listens() -> None:
     code = f"NAME, MORE = '_RJEM_MALLOC_CONF', '{_STATISTICS}'\n{code}"
     _, statistics = said(code)
     assert f"opt.narenas: {os.cpu_count()}" in statistics
+    assert "opt.dirty_decay_ms: 200" in statistics
     assert "opt.muzzy_decay_ms: 0" in statistics

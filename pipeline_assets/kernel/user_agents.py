@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
+from threading import Lock
 from typing import Any, Final
 
 import polars as pl
@@ -91,6 +92,8 @@ _PHONES: Final = (
 _KEPT: Final = 100_000
 _LONGEST: Final = 64
 _answers: list[pl.DataFrame] = [pl.DataFrame(schema=_SCHEMA)]
+# Of threads that clean rows at once, the second one waits for what the first one asks: it asks the same.
+_asking: Final = Lock()
 
 
 def look_up(user_agents: pl.Series) -> pl.DataFrame:
@@ -99,13 +102,14 @@ def look_up(user_agents: pl.Series) -> pl.DataFrame:
     A null is not looked up. Imports the libraries at the first value that is not known yet.
     """
     wanted = pl.DataFrame({"user_agent": user_agents.drop_nulls().unique()})
-    (kept,) = _answers
-    found = kept.join(wanted, on="user_agent", how="semi")
-    unknown = wanted.join(kept, on="user_agent", how="anti")["user_agent"]
-    if unknown.len():
-        asked = _ask(unknown)
-        found = pl.concat([found, asked])
-        _answers[:] = [pl.concat([kept, asked]).tail(_KEPT)]
+    with _asking:
+        (kept,) = _answers
+        found = kept.join(wanted, on="user_agent", how="semi")
+        unknown = wanted.join(kept, on="user_agent", how="anti")["user_agent"]
+        if unknown.len():
+            asked = _ask(unknown)
+            found = pl.concat([found, asked])
+            _answers[:] = [pl.concat([kept, asked]).tail(_KEPT)]
     return found
 
 

@@ -20,7 +20,8 @@ def test_two_are_worked_on_at_once_and_come_back_in_their_order() -> None:
     assert list(abreast(work, range(6))) == [0, 1, 4, 9, 16, 25]
 
 
-def test_no_more_are_asked_for_than_are_worked_on() -> None:
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_no_more_are_asked_for_than_are_worked_on(at_once: int) -> None:
     asked: list[int] = []
 
     def items() -> Iterator[int]:
@@ -28,8 +29,11 @@ def test_no_more_are_asked_for_than_are_worked_on() -> None:
             asked.append(number)
             yield number
 
-    for done in abreast(lambda number: number, items()):
-        assert len(asked) <= done + 3
+    seen = []
+    for done in abreast(lambda number: number, items(), at_once=at_once):
+        assert len(asked) <= done + 1 + max(at_once, 1)
+        seen.append(done)
+    assert seen == list(range(9))
 
 
 def test_one_alone_needs_no_thread() -> None:

@@ -3,7 +3,7 @@
 What belongs here: commands, their order of work and their exit codes. What does not: the work.
 
 Exit codes: 0 all is well; 1 a run failed, a delivery is quarantined, or (`status`) something is behind; 2 the
-command or a setting is wrong; 3 the storage can't be reached.
+command or a setting is wrong; 3 the storage can't be reached; 130 somebody has ended it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 FAILED: Final = 1
 WRONG_USE: Final = 2
 UNAVAILABLE: Final = 3
+# As shells have it for what was ended by an interrupt.
+INTERRUPTED: Final = 130
 # Runs can make more work (a copy that no longer counts changes another delivery); it dries up at once, and
 # more rounds than this mean that something doesn't.
 _ROUNDS: Final = 6
@@ -58,6 +60,9 @@ def _guarded(command: _Command) -> Any:
         except (SettingsError, ImportFailedError, ForgetError) as error:
             click.echo("\n".join(visible(line) for line in str(error).split("\n")), err=True)
             sys.exit(WRONG_USE)
+        except KeyboardInterrupt as error:
+            click.echo(visible(str(error)) or "interrupted", err=True)
+            sys.exit(INTERRUPTED)
         except TableShapeError as error:
             click.echo(visible(str(error)), err=True)
             sys.exit(FAILED)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from pipeline_assets.assets.resources import REUSE_TAG
-from pipeline_assets.automation.failures import why_failed
+from pipeline_assets.automation.failures import was_interrupted, why_failed
 from pipeline_assets.automation.jobs import JOB_NAMES
 from pipeline_assets.automation.requests import PROCESS_TAG, range_tags, this_process
 from pipeline_assets.definitions import build_defs
@@ -34,7 +34,10 @@ class RunOutcome:
 
 
 def run_units(units: Iterable[Unit], *, reuse: bool, door: str, progress: Progress) -> list[RunOutcome]:
-    """Run both lanes' jobs for these units: a run for each range of days, then one for the batches."""
+    """Run both lanes' jobs for these units: a run for each range of days, then one for the batches.
+
+    Raises `KeyboardInterrupt` where somebody has ended a run: they want no other one after it.
+    """
     prepare_home()
     listed = sorted(set(units))
     outcomes: list[RunOutcome] = []
@@ -92,6 +95,10 @@ def _run(
         raise_on_error=False,
         run_config={"loggers": {"progress": {}}},
     )
+    if not result.success and was_interrupted(result.all_events):
+        raise KeyboardInterrupt(
+            f"{what}: interrupted; what was committed stays, and `pipeline-assets run` does the rest"
+        )
     return RunOutcome(result.run_id, what, None if result.success else why_failed(result.all_events))
 
 

@@ -1,4 +1,4 @@
-"""Why a run failed, in one line.
+"""Why a run failed, in one line, and whether somebody ended it.
 
 What belongs here: finding the cause among a run's events. What does not: what is done about it.
 """
@@ -9,6 +9,21 @@ from collections.abc import Iterable
 
 import dagster as dg
 from dagster._core.events import JobFailureData
+
+
+def was_interrupted(events: Iterable[dg.DagsterEvent]) -> bool:
+    """Whether somebody ended the run's process, from the keyboard or by a signal."""
+    return any(_error_of(event) == dg.DagsterExecutionInterruptedError.__name__ for event in events)
+
+
+def _error_of(event: dg.DagsterEvent) -> str | None:
+    """The class of the error that ended a step or a run."""
+    if event.is_step_failure:
+        error = event.step_failure_data.error
+    else:
+        ended = event.event_specific_data
+        error = ended.error if isinstance(ended, JobFailureData) else None
+    return error.cls_name if error is not None else None
 
 
 def why_failed(events: Iterable[dg.DagsterEvent]) -> str:

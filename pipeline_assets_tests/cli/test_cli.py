@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline_assets.cli import main
+from pipeline_assets.compute import silver
 from pipeline_assets.home import prepare_home
 from pipeline_assets_tests.alerts.sinks import free_port, http_sink, mail_sink
 
@@ -219,6 +221,29 @@ def test_an_address_for_alerts_that_is_wrong_is_found_before_anything_runs(
         wrong = call(command)
         assert (wrong.exit_code, "ALERT_URLS" in wrong.output) == (2, True)
         assert "TIiajkdnlazkcOXrIdevi7" not in wrong.output
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_ends_a_command_gets_no_other_run(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: signal.Signals
+) -> None:
+    logs = tmp_path / "my.log"
+    logs.write_text(LINE.format(1))
+    runs = 0
+
+    def interrupted(*_: Any) -> None:
+        nonlocal runs
+        runs += 1
+        os.kill(os.getpid(), ending)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(silver, "clean_parts", interrupted)
+        result = call("run", "--logs", str(logs))
+    assert (result.exit_code, runs) == (130, 1), result.output
+    assert "daily/2024-01-15: interrupted; what was committed stays" in result.output
+    assert call("status").exit_code == 1
+    assert call("run").exit_code == 0
+    assert json.loads(call("status", "--json").output)["hits"] == 1
 
 
 @contextmanager

@@ -170,7 +170,7 @@ class Events:
             resources={"pipeline": PipelineResource()},
             repository_def=defs.get_repository_def(),
         )
-        with mock.patch("pipeline_assets.assets.resources.counting", watched):
+        with context, mock.patch("pipeline_assets.assets.resources.counting", watched):
             result: Any = defs.resolve_sensor_def("file_arrival_sensor")(context)
         self.cursor = context.cursor if isinstance(result, dg.SkipReason) else result.cursor
         (store,) = counted

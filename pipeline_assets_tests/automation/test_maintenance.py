@@ -56,7 +56,8 @@ def test_a_tick_asks_for_the_job_and_the_job_puts_the_storage_in_order(
             resources={"pipeline": PipelineResource()},
             repository_def=defs.get_repository_def(),
         )
-        (request,) = schedule.evaluate_tick(context).run_requests or []
+        with context:
+            (request,) = schedule.evaluate_tick(context).run_requests or []
         instance.add_dynamic_partitions(INCREMENTAL_PARTITIONS_NAME, [OLD])
         result = defs.resolve_job_def(schedule.job_name).execute_in_process(
             instance=instance, run_config=request.run_config, tags=request.tags

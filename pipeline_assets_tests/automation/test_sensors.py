@@ -83,7 +83,8 @@ def tick(world: World, instance: dg.DagsterInstance, cursor: str | None = None) 
         resources={"pipeline": PipelineResource()},
         repository_def=defs.get_repository_def(),
     )
-    return sensor(context)
+    with context:
+        return sensor(context)
 
 
 def test_new_incremental_files_become_one_batch_within_its_limits(world: World) -> None:

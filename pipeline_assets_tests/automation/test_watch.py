@@ -370,7 +370,8 @@ def tick(watched: Watch, cursor: str | None = None) -> tuple[str, str | None]:
         resources={"pipeline": PipelineResource()},
         repository_def=defs.get_repository_def(),
     )
-    result = sensor(context)
+    with context:
+        result = sensor(context)
     assert isinstance(result, dg.SkipReason)
     return str(result.skip_message), context.cursor
 

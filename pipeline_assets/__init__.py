@@ -1,5 +1,1 @@
 """Web-server logs to complete days: one Dagster asset graph from landed files to tables people query."""
-
-from pipeline_assets.allocator import keep_less
-
-keep_less()

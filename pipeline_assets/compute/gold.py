@@ -15,7 +15,7 @@ import polars as pl
 from pipeline_assets.compute.abreast import abreast
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.derive import Attempt, Derivation, refresh_layer
-from pipeline_assets.kernel.rollups import PROVEN, ROLLUPS, prepared, proven_rows, roll_up_prepared
+from pipeline_assets.kernel.rollups import PROVEN, ROLLUPS, prepared_rows, proven_rows, roll_up_prepared
 from pipeline_assets.kernel.schemas import SILVER
 from pipeline_assets.storage.manifests import FileRecord, Manifest, Part
 from pipeline_assets.storage.parts import PartWriter, part_paths, scan_table
@@ -59,7 +59,7 @@ def roll_up_parts(
     def read(part: Part) -> tuple[str, pl.LazyFrame]:
         paths = part_paths("silver", unit, [part])
         rows = scan_table(context.store, paths, SILVER[part.table].schema, f"silver/{unit}")
-        return part.table, prepared(part.table, rows)
+        return part.table, prepared_rows(part.table, rows)
 
     # A part is read while the one before is rolled up. To do all of two parts at once would be quicker by a
     # tenth of the whole way, but take 150 MB more.

@@ -21,6 +21,7 @@ import polars as pl
 
 from pipeline_assets.kernel.lines import Block
 from pipeline_assets.kernel.marks import MarkFinder, Marks
+from pipeline_assets.kernel.scan_layout import METHODS, PROTOCOLS
 from pipeline_assets.kernel.schemas import BRONZE_REQUESTS
 from pipeline_assets.kernel.words import (
     Text,
@@ -55,9 +56,6 @@ _SHORTEST_HEAD: Final = 35
 _BLANKS_OF_STATUS: Final = 0xFF000000FF00
 _AROUND_STATUS: Final = 0x200000002000
 
-# Other methods are read by the expressions. A longer word than eight bytes doesn't fit into what is compared.
-_METHODS: Final = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND", "CONNECT", "TRACE")
-_PROTOCOLS: Final = ("HTTP/1.1", "HTTP/2.0", "HTTP/1.0", "HTTP/3.0")
 _TEXT_COLUMNS: Final = ("remote_host", "identity", "user", "request", "target", "referer", "user_agent")
 # Seven texts' places, and the numbers.
 ROW_BYTES: Final = 200
@@ -180,7 +178,7 @@ class CombinedReader:
         time[3] = last_of_time & np.uint64(0xFFFF)
         target, target_end = opening + method_size + 2, closing - 9
         before_protocol, protocol_word, status_word = several_at(words, closing - 16, 3)
-        protocol = known_words(_PROTOCOLS, protocol_word)
+        protocol = known_words(PROTOCOLS, protocol_word)
         status, is_status = status_in(status_word >> np.uint64(16))
         bytes_end = quote[2] - 1 if is_combined else end
         size, is_size, is_dash = size_in(words, closing + 6, bytes_end)
@@ -307,8 +305,8 @@ def _rows_of(taken: list[_Columns], buffer: Any, given: Given) -> CombinedRows:
     columns |= {
         "timestamp": arrow(pa.timestamp("us", "UTC"), joined([each.moments for each in taken])),
         "utc_offset_minutes": arrow(pa.int16(), joined([each.minutes for each in taken])),
-        "method": _dictionary(_METHODS, joined([each.method for each in taken])),
-        "protocol": _dictionary(_PROTOCOLS, joined([each.protocol for each in taken])),
+        "method": _dictionary(METHODS, joined([each.method for each in taken])),
+        "protocol": _dictionary(PROTOCOLS, joined([each.protocol for each in taken])),
         "status": arrow(pa.int16(), joined([each.status for each in taken])),
         "bytes": arrow(
             pa.int64(), joined([each.size for each in taken]), joined([each.no_size for each in taken])
@@ -372,7 +370,7 @@ def _method_at(
 
     found = np.full(len(at), -1, np.int8)
     left = np.arange(len(at))
-    for number, text in enumerate(_METHODS):
+    for number, text in enumerate(METHODS):
         is_this = word & ((1 << 8 * min(len(text) + 1, 8)) - 1) == word_of(f"{text} "[:8])
         if len(text) == 8:
             is_this &= codes.take(at[left] + 8) == _BLANK
@@ -380,7 +378,7 @@ def _method_at(
         left, word = left[~is_this], word[~is_this]
         if not len(left):
             break
-    return found, np.array([*map(len, _METHODS), 0], np.int64).take(found)
+    return found, np.array([*map(len, METHODS), 0], np.int64).take(found)
 
 
 def _head(

@@ -466,7 +466,7 @@ _REQUEST_COLUMNS: Final = (
 )
 
 
-def prepared(source: str, silver: pl.LazyFrame) -> pl.LazyFrame:
+def prepared_rows(source: str, silver: pl.LazyFrame) -> pl.LazyFrame:
     """Rows of one source as `roll_up_prepared` takes them: requests are read and coded."""
     if source == "requests":
         return _prepared(silver.select(_REQUEST_COLUMNS).collect()).lazy()
@@ -478,8 +478,3 @@ def roll_up_prepared(source: str, rows: pl.LazyFrame) -> dict[str, pl.DataFrame]
     wanted = {name: rollup for name, rollup in ROLLUPS.items() if source in rollup.sources}
     frames = pl.collect_all([rollup.roll_up(source, rows) for rollup in wanted.values()])
     return dict(zip(wanted, frames, strict=True))
-
-
-def roll_up_part(source: str, silver: pl.LazyFrame) -> dict[str, pl.DataFrame]:
-    """What rows of one source give to each rollup, as silver has them."""
-    return roll_up_prepared(source, prepared(source, silver))

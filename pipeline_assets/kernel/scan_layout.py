@@ -1,7 +1,7 @@
-"""What the compiled scan and those who call it agree on.
+"""What the compiled scan, those who call it and the quick way without it agree on.
 
-What belongs here: numbers and words that both sides need. What does not: any import, for `machine_code` knows
-that kept code is old by this file and `byte_scan` alone.
+What belongs here: numbers and words that several of them need. What does not: any import, for `machine_code`
+knows that kept code is old by this file and `byte_scan` alone.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ TEXTS: Final = 8
 DONE: Final = 0
 FULL: Final = 1
 
+# Other methods are read by the expressions. A longer word than eight bytes doesn't fit into what is compared.
 METHODS: Final = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND", "CONNECT", "TRACE")
 PROTOCOLS: Final = ("HTTP/1.1", "HTTP/2.0", "HTTP/1.0", "HTTP/3.0")
 COMBINED: Final = 0

@@ -15,7 +15,7 @@ from pipeline_assets.kernel.clean import CLEANERS
 from pipeline_assets.kernel.codes import spelled
 from pipeline_assets.kernel.parse import FileReader, ReadOptions
 from pipeline_assets.kernel.projections import PROJECTIONS
-from pipeline_assets.kernel.rollups import ROLLUPS, roll_up_part
+from pipeline_assets.kernel.rollups import ROLLUPS, prepared_rows, roll_up_prepared
 from pipeline_assets.kernel.schemas import BRONZE
 
 Rolled = dict[str, pl.DataFrame]
@@ -32,11 +32,16 @@ def silver_of(path: str, content: bytes) -> dict[str, pl.DataFrame]:
     return found
 
 
+def roll_up_part(table: str, rows: pl.DataFrame) -> Rolled:
+    """What rows of one table of silver give to each rollup."""
+    return roll_up_prepared(table, prepared_rows(table, rows.lazy()))
+
+
 def roll_up(silver: Mapping[str, pl.DataFrame]) -> Rolled:
     """The rollups of some silver rows, by landed file."""
     parts: dict[str, list[pl.LazyFrame]] = {name: [] for name in ROLLUPS}
     for table, rows in silver.items():
-        for name, frame in roll_up_part(table, rows.lazy()).items():
+        for name, frame in roll_up_part(table, rows).items():
             parts[name].append(frame.lazy())
     return {name: ROLLUPS[name].merge_files(frames).collect() for name, frames in parts.items()}
 

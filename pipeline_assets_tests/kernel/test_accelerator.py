@@ -29,7 +29,6 @@ from pipeline_assets.compute.context import Context
 from pipeline_assets.kernel import (
     accelerator,
     byte_scan,
-    combined_lines,
     log_times,
     machine_code,
     parse,
@@ -277,8 +276,6 @@ def test_what_is_text(sequences: list[bytes], behind: bytes) -> None:
 
 def test_what_is_said_twice_is_the_same() -> None:
     assert scan_layout.LARGEST_OFFSET_MINUTES == log_times.LARGEST_OFFSET_MINUTES
-    assert scan_layout.METHODS == combined_lines._METHODS
-    assert scan_layout.PROTOCOLS == combined_lines._PROTOCOLS
 
 
 def some_rows() -> bytes:

@@ -15,12 +15,13 @@ import pytest
 from pipeline_assets.kernel.clean import clean_requests
 from pipeline_assets.kernel.codes import spelled
 from pipeline_assets.kernel.projections import prepared
-from pipeline_assets.kernel.rollups import ROLLUPS, roll_up_part
+from pipeline_assets.kernel.rollups import ROLLUPS
 from pipeline_assets.kernel.schemas import BRONZE_REQUESTS, MODEL_CLIENT_PROFILES
 from pipeline_assets.kernel.user_agents import crawler_tags, look_up
 from pipeline_assets.models import clients
 from pipeline_assets.models.bot_ranges import BotRanges
 from pipeline_assets.models.clients import profile_clients
+from pipeline_assets_tests.kernel.rolling import roll_up_part
 from pipeline_assets_tests.models.scans import SCANS
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
@@ -66,7 +67,7 @@ def profiles(
 ) -> dict[str, dict[str, Any]]:
     rows = [row for some in clients_requests for row in some]
     silver = spelled(clean_requests(pl.DataFrame(rows, schema=BRONZE_REQUESTS.schema).lazy())).collect()
-    parts = roll_up_part("requests", silver.lazy())
+    parts = roll_up_part("requests", silver)
     state = prepared({name: ROLLUPS[name].merge_day([frame]) for name, frame in parts.items()})
     found = profile_clients(state, known_bots)
     assert found.schema == MODEL_CLIENT_PROFILES.schema

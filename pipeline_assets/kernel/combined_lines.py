@@ -24,9 +24,8 @@ from pipeline_assets.kernel.marks import MarkFinder, Marks
 from pipeline_assets.kernel.scan_layout import METHODS, PROTOCOLS
 from pipeline_assets.kernel.schemas import BRONZE_REQUESTS
 from pipeline_assets.kernel.words import (
-    Text,
     Texts,
-    copied,
+    eight_at,
     known_words,
     several_at,
     size_in,
@@ -43,6 +42,8 @@ if TYPE_CHECKING:
     Positions = npt.NDArray[np.int64]
     Mask = npt.NDArray[np.bool_]
     Words = npt.NDArray[np.uint64]
+    # All, or those at these places.
+    Chosen = slice | Positions
 
 _BLANK: Final = 0x20
 _BACKSLASH: Final = 0x5C
@@ -52,12 +53,13 @@ _IN_COMBINED: Final = 6
 _IN_COMMON: Final = 2
 # `h i u [` and the time with what stands behind it: so many bytes at least come before the first quote.
 _SHORTEST_HEAD: Final = 35
+# From the request's last quote to the size.
+_BEFORE_SIZE: Final = 6
 # Of the eight bytes from the request's last quote on, those in front of the status and behind it.
 _BLANKS_OF_STATUS: Final = 0xFF000000FF00
 _AROUND_STATUS: Final = 0x200000002000
 
-_TEXT_COLUMNS: Final = ("remote_host", "identity", "user", "request", "target", "referer", "user_agent")
-# Seven texts' places, and the numbers.
+# The texts' places, and the numbers.
 ROW_BYTES: Final = 200
 
 
@@ -107,6 +109,13 @@ class QuickReader(Protocol):
         """The rows of the blocks taken since this was last asked; None if there are none."""
         ...
 
+    def line_feeds(self, codes: npt.NDArray[np.uint8], size: int) -> Positions:
+        """Where line feeds stand in the first `size` bytes, which have `PADDING_BYTES` behind them.
+
+        Asked before a block of them is taken, it finds what that needs, too.
+        """
+        ...
+
 
 class CombinedReader:
     """The `QuickReader` that needs NumPy alone."""
@@ -121,23 +130,17 @@ class CombinedReader:
     def take(self, block: Block) -> Mask | None:
         """Which of the block's lines are rows now; None if none of them is."""
         import numpy as np
-        import pyarrow as pa
 
         if not block.is_whole or not len(block.starts):
             return None
         codes = block.codes
-        marks = self._marks.find(block)
-        text = Texts(codes, codes[: len(codes) // 8 * 8].view(np.uint64), 0)
-        read = np.zeros(len(block.starts), np.bool_)
-        taken = []
-        for quotes in (_IN_COMBINED, _IN_COMMON):
-            columns = self._columns(quotes, text, block, marks)
-            if columns is not None:
-                taken.append(columns)
-                read[columns.lines] = True
-        if not taken:
+        text = Texts(codes, codes[: len(codes) // 8 * 8].view(np.uint64))
+        columns = self._columns(text, block, self._marks.find(block))
+        if columns is None:
             return None
-        self._rows.append(_rows_of(taken, pa.py_buffer(codes), self._given))
+        self._rows.append(_rows_of(columns, len(codes), self._given))
+        read = np.zeros(len(block.starts), np.bool_)
+        read[columns.lines] = True
         return read
 
     def rows(self) -> CombinedRows | None:
@@ -145,8 +148,12 @@ class CombinedReader:
         some, self._rows = self._rows, []
         return some[0] if len(some) == 1 else joined_rows(some) if some else None
 
-    def _columns(self, quotes: int, text: Texts, block: Block, marks: Marks) -> _Columns | None:
-        """The columns of the lines that are in the format with so many quotes, as servers write it.
+    def line_feeds(self, codes: npt.NDArray[np.uint8], size: int) -> Positions:
+        """Where line feeds stand in the first `size` bytes; quotes are found with them."""
+        return self._marks.line_feeds(codes, size)
+
+    def _columns(self, text: Texts, block: Block, marks: Marks) -> _Columns | None:
+        """The columns of the lines that are in one of the two formats, as servers write them.
 
         `host identity user [time] "request" status bytes "referer" "user_agent"`, or without the last two.
         The quotes tell where all else must stand.
@@ -154,77 +161,76 @@ class CombinedReader:
         import numpy as np
 
         codes, words = text.codes, text.words
-        is_combined = quotes == _IN_COMBINED
-        chosen = marks.count == quotes
+        is_long = marks.count == _IN_COMBINED
+        chosen = is_long | (marks.count == _IN_COMMON)
         if marks.plain is not None:
             chosen &= marks.plain
         lines = np.flatnonzero(chosen)
-        quote = [marks.quote.take(marks.first[lines] + number) for number in range(quotes)]
-        start, end = block.starts[lines], block.ends[lines]
-        sound = quote[0] - start >= _SHORTEST_HEAD
-        if is_combined:
-            sound &= (quote[4] == quote[3] + 2) & (quote[5] == end - 1)
+        first = marks.first.take(lines)
+        opening, closing = marks.quote.take(first), marks.quote.take(first + 1)
+        start, end = block.starts.take(lines), block.ends.take(lines)
+        sound = (opening - start >= _SHORTEST_HEAD) & (end - closing > _BEFORE_SIZE)
         if not sound.all():
-            lines, start, end = lines[sound], start[sound], end[sound]
-            quote = [each[sound] for each in quote]
+            lines, first, opening, closing = lines[sound], first[sound], opening[sound], closing[sound]
+            start, end = start[sound], end[sound]
         if not len(lines):
             return None
-        opening, closing = quote[0], quote[1]
+        tail = _Tail.of(marks, first, is_long.take(lines), end)
         before, *time, after = several_at(words, opening - 36, 6)
         method, method_size = _method_at(
             codes, opening + 1, (time[3] >> np.uint64(40)) | (after << np.uint64(24))
         )
         last_of_time = time[3] & np.uint64(0xFFFFFFFF)
         time[3] = last_of_time & np.uint64(0xFFFF)
-        target, target_end = opening + method_size + 2, closing - 9
+        target, target_end = opening + method_size, closing - 9
+        target += 2
         before_protocol, protocol_word, status_word = several_at(words, closing - 16, 3)
         protocol = known_words(PROTOCOLS, protocol_word)
         status, is_status = status_in(status_word >> np.uint64(16))
-        bytes_end = quote[2] - 1 if is_combined else end
-        size, is_size, is_dash = size_in(words, closing + 6, bytes_end)
+        size, is_size, is_dash = size_in(words, closing + _BEFORE_SIZE, tail.bytes_end)
         moments, offset, is_time = self._moments(time)
-        host_end, identity_end, good = _head(marks, start, opening, before)
+        head = _Head.of(marks, start, opening, before)
+        good = head.good
         good &= is_status & is_size & is_time & (method >= 0) & (protocol >= 0)
         good &= (last_of_time >> 16 == word_of("] ")) & (status_word & _BLANKS_OF_STATUS == _AROUND_STATUS)
         before_protocol >>= 48
-        good &= (target_end > target) & (before_protocol >> 8 == _BLANK) & (bytes_end > closing + 6)
+        good &= (
+            (target_end > target)
+            & (before_protocol >> 8 == _BLANK)
+            & (tail.bytes_end > closing + _BEFORE_SIZE)
+        )
         # A blank or a quote behind a backslash is part of the text.
         good &= before_protocol != _BLANK << 8 | _BACKSLASH
-        good &= ~marks.has_blank(codes, start, host_end) & ~marks.has_blank(codes, target, target_end)
-        if is_combined:
-            good &= (codes.take(bytes_end) == _BLANK) & (codes.take(quote[3] + 1) == _BLANK)
-            good &= (codes.take(quote[3] - 1) != _BACKSLASH) & (codes.take(end - 2) != _BACKSLASH)
+        good &= ~marks.has_blank(codes, start, head.host_end) & ~marks.has_blank(codes, target, target_end)
+        tail.judge(codes, words, end, good)
         kept = slice(None) if good.all() else np.flatnonzero(good)
         lines = lines[kept]
         if not len(lines):
             return None
-        opening, closing, host_end, identity_end = (
-            values[kept] for values in (opening, closing, host_end, identity_end)
-        )
-        texts = {
-            "remote_host": text.column(start[kept], host_end),
-            "identity": text.column(host_end + 1, identity_end, dash=True),
-            "user": text.column(identity_end + 1, opening - 30, dash=True),
-            "request": text.column(opening + 1, closing),
-            "target": text.column(target[kept], target_end[kept]),
-        }
-        if is_combined:
-            third, fourth, fifth, sixth = (each[kept] for each in quote[2:])
-            texts["referer"] = text.column(third + 1, fourth, dash=True)
-            texts["user_agent"] = text.column(fifth + 1, sixth, dash=True)
+        opening, closing = opening[kept], closing[kept]
+        identity, user = head.names(text, kept, opening)
+        referer, user_agent = tail.texts(text, kept)
         return _Columns(
-            "combined" if is_combined else "common",
             lines,
-            block.numbers[lines],
-            block.offsets[lines],
+            tail.are_long[kept],
+            block.numbers.take(lines),
+            block.offsets.take(lines),
             moments[kept],
             offset[kept],
             method[kept],
             protocol[kept],
-            status[kept].astype(np.int16),
+            status[kept],
             size[kept],
             is_dash[kept],
-            texts,
+            {
+                "remote_host": text.column(start[kept], head.host_end[kept]),
+                "identity": identity,
+                "user": user,
+                "request": text.column(opening + 1, closing),
+                "target": text.column(target[kept], target_end[kept]),
+                "referer": referer,
+                "user_agent": user_agent,
+            },
         )
 
     def _moments(self, parts: list[Words]) -> tuple[Positions, npt.NDArray[np.int16], Mask]:
@@ -246,86 +252,153 @@ class CombinedReader:
 
 
 @dataclass(frozen=True)
-class _Columns:
-    """Rows as arrays: those of a format in one block. `lines` says which of the block's lines they are.
+class _Head:
+    """What stands in front of the request: where the host ends, and whether all of it is in its place.
 
-    A text that is None, or missing, is null in all of them.
+    A blank in the host is for the caller to find. Of lines that are `named`, as other than `- -`,
+    `identity_end` says where the identity ends.
     """
 
-    format: str
+    host_end: Positions
+    named: Mask | None
+    identity_end: Positions
+    good: Mask
+
+    @classmethod
+    def of(cls, marks: Marks, start: Positions, opening: Positions, before: Words) -> _Head:
+        """`opening` is the quote in front of the request, `before` the eight bytes in front of the time."""
+        import numpy as np
+
+        host_end = opening - 34
+        is_usual = before >> 16 == word_of(" - - [")
+        if is_usual.all():
+            return cls(host_end, None, host_end, is_usual)
+        named = ~is_usual
+        good = before >> 48 == word_of(" [")
+        which = np.flatnonzero(good & named)
+        begin, user_end = start[which], opening[which] - 30
+        first = marks.next_blank(begin, user_end)
+        second = marks.next_blank(np.minimum(first + 1, user_end), user_end)
+        third = marks.next_blank(np.minimum(second + 1, user_end), user_end)
+        identity_end = np.zeros_like(host_end)
+        host_end[which], identity_end[which] = first, second
+        good[which] = (
+            (first > begin)
+            & (second > first + 1)
+            & (third > second + 1)
+            & (second < user_end)
+            & (third == user_end)
+        )
+        return cls(host_end, named, identity_end, good)
+
+    def names(self, text: Texts, kept: Chosen, opening: Positions) -> tuple[Any, Any]:
+        """Identity and user of the lines that are kept; `opening` is theirs."""
+        import numpy as np
+
+        rows = np.empty(0, np.int64) if self.named is None else np.flatnonzero(self.named[kept])
+        host_end, identity_end = self.host_end[kept][rows], self.identity_end[kept][rows]
+        among = rows, len(opening)
+        return (
+            text.column(host_end + 1, identity_end, dash=True, among=among),
+            text.column(identity_end + 1, opening[rows] - 30, dash=True, among=among),
+        )
+
+
+@dataclass(frozen=True)
+class _Tail:
+    """What stands behind the request: where the size ends, and the four quotes of the lines that `are_long`,
+    in Combined, which are `where`.
+    """
+
+    are_long: Mask
+    where: Chosen
+    quotes: tuple[Positions, ...]
+    bytes_end: Positions
+
+    @classmethod
+    def of(cls, marks: Marks, first: Positions, are_long: Mask, end: Positions) -> _Tail:
+        """`first` is the number of each line's first quote, and `end` its end."""
+        import numpy as np
+
+        where: Chosen = slice(None) if are_long.all() else np.flatnonzero(are_long)
+        first = first[where]
+        quotes = tuple(marks.quote.take(first + number) for number in range(_IN_COMMON, _IN_COMBINED))
+        bytes_end = end.copy()
+        bytes_end[where] = quotes[0] - 1
+        return cls(are_long, where, quotes, bytes_end)
+
+    def judge(self, codes: npt.NDArray[np.uint8], words: Words, end: Positions, good: Mask) -> None:
+        """Take from `good` the lines whose last two texts are not in their places."""
+        import numpy as np
+
+        third, fourth, _, sixth = self.quotes
+        placed = (sixth == end[self.where] - 1) & (codes.take(third - 1) == _BLANK)
+        # A quote behind a backslash is part of the text.
+        around = eight_at(words, fourth - 1)
+        placed &= (around >> np.uint64(8)) & np.uint64(0xFFFFFF) == word_of('" "')
+        placed &= (around & np.uint64(0xFF) != _BACKSLASH) & (codes.take(sixth - 1) != _BACKSLASH)
+        good[self.where] &= placed
+
+    def texts(self, text: Texts, kept: Chosen) -> tuple[Any, Any]:
+        """Referer and user agent of the lines that are kept; null where they have none."""
+        import numpy as np
+
+        if isinstance(self.where, slice):
+            which, among = kept, None
+        else:
+            long = self.are_long[kept]
+            which = (np.cumsum(self.are_long) - 1)[kept][long]
+            among = np.flatnonzero(long), len(long)
+        third, fourth, fifth, sixth = (each[which] for each in self.quotes)
+        return (
+            text.column(third + 1, fourth, dash=True, among=among),
+            text.column(fifth + 1, sixth, dash=True, among=among),
+        )
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Rows as arrays: those of one block. `lines` says which of its lines they are.
+
+    Those that `are_long` are in Combined, the others in Common. `texts` are Arrow's, by name.
+    """
+
     lines: Positions
+    are_long: Mask
     numbers: Positions
     offsets: Positions
     moments: Positions
     minutes: npt.NDArray[np.int16]
     method: npt.NDArray[np.int8]
     protocol: npt.NDArray[np.int8]
-    status: npt.NDArray[np.int16]
+    status: Positions
     size: Positions
     no_size: Mask
-    texts: dict[str, Text | None]
+    texts: dict[str, Any]
 
 
-def _rows_of(taken: list[_Columns], buffer: Any, given: Given) -> CombinedRows:
+def _rows_of(rows: _Columns, log_bytes: int, given: Given) -> CombinedRows:
     import numpy as np
     import pyarrow as pa
 
-    sizes = [len(each.lines) for each in taken]
-    count = sum(sizes)
-    names = tuple(dict.fromkeys(each.format for each in taken))
-    numbers = np.concatenate([each.numbers for each in taken])
-    order = np.argsort(numbers, kind="stable") if len(names) > 1 else None
-
-    def joined(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return whole if order is None else whole[order]
-
-    def text(name: str) -> Any:
-        parts = [each.texts.get(name) for each in taken]
-        if all(part is None for part in parts):
-            return pa.nulls(count, pa.string())
-        views = joined(
-            [
-                part.views if part else np.zeros((size, 2), np.uint64)
-                for part, size in zip(parts, sizes, strict=True)
-            ]
-        )
-        bitmap, nulls = None, 0
-        if not all(part and part.is_null is None for part in parts):
-            masks = (
-                np.True_ if part is None else np.False_ if part.is_null is None else part.is_null
-                for part in parts
-            )
-            is_null = joined([np.broadcast_to(mask, size) for mask, size in zip(masks, sizes, strict=True)])
-            bitmap, nulls = validity(is_null), int(np.count_nonzero(is_null))
-        viewed = pa.Array.from_buffers(pa.string_view(), count, [bitmap, pa.py_buffer(views), buffer], nulls)
-        return copied(viewed)
-
-    columns: dict[str, Any] = {name: text(name) for name in _TEXT_COLUMNS}
-    columns |= {
-        "timestamp": arrow(pa.timestamp("us", "UTC"), joined([each.moments for each in taken])),
-        "utc_offset_minutes": arrow(pa.int16(), joined([each.minutes for each in taken])),
-        "method": _dictionary(METHODS, joined([each.method for each in taken])),
-        "protocol": _dictionary(PROTOCOLS, joined([each.protocol for each in taken])),
-        "status": arrow(pa.int16(), joined([each.status for each in taken])),
-        "bytes": arrow(
-            pa.int64(), joined([each.size for each in taken]), joined([each.no_size for each in taken])
-        ),
-        "format": _dictionary(
-            names,
-            joined(
-                [np.full(size, names.index(each.format)) for each, size in zip(taken, sizes, strict=True)]
-            ),
-        ),
-        "line_number": arrow(pa.int64(), numbers if order is None else numbers[order]),
-        "byte_offset": arrow(pa.int64(), joined([each.offsets for each in taken])),
-    }
-    table = bronze_table(columns, count, given)
+    count = len(rows.lines)
     formats: dict[str, tuple[int, int]] = {}
-    for each in taken:
-        many, first = formats.get(each.format, (0, int(each.numbers[0])))
-        formats[each.format] = (many + len(each.lines), first)
-    return CombinedRows(table, buffer.size + ROW_BYTES * count, formats)
+    for name, of_it in (("combined", rows.are_long), ("common", ~rows.are_long)):
+        if many := int(np.count_nonzero(of_it)):
+            formats[name] = many, int(rows.numbers[of_it.argmax()])
+    names = tuple(formats)
+    columns = rows.texts | {
+        "timestamp": arrow(pa.timestamp("us", "UTC"), rows.moments),
+        "utc_offset_minutes": arrow(pa.int16(), rows.minutes),
+        "method": _dictionary(METHODS, rows.method),
+        "protocol": _dictionary(PROTOCOLS, rows.protocol),
+        "status": arrow(pa.int16(), rows.status.astype(np.int16)),
+        "bytes": arrow(pa.int64(), rows.size, rows.no_size),
+        "format": _dictionary(names, ~rows.are_long if len(names) > 1 else np.zeros(count, np.int32)),
+        "line_number": arrow(pa.int64(), rows.numbers),
+        "byte_offset": arrow(pa.int64(), rows.offsets),
+    }
+    return CombinedRows(bronze_table(columns, count, given), log_bytes + ROW_BYTES * count, formats)
 
 
 def bronze_table(columns: dict[str, Any], count: int, given: Given) -> Any:
@@ -379,37 +452,6 @@ def _method_at(
         if not len(left):
             break
     return found, np.array([*map(len, METHODS), 0], np.int64).take(found)
-
-
-def _head(
-    marks: Marks, start: Positions, opening: Positions, before: Words
-) -> tuple[Positions, Positions, Mask]:
-    """Where host and identity end, and whether both, the user and the time are in their places.
-
-    `opening` is the quote in front of the request, `before` the eight bytes in front of the time. A blank in
-    the host is for the caller to find.
-    """
-    import numpy as np
-
-    host_end, identity_end = opening - 34, opening - 32
-    is_usual = before >> 16 == word_of(" - - [")
-    good: Mask = is_usual
-    if not is_usual.all():
-        good = before >> 48 == word_of(" [")
-        named = np.flatnonzero(good & ~is_usual)
-        begin, user_end = start[named], opening[named] - 30
-        first = marks.next_blank(begin, user_end)
-        second = marks.next_blank(np.minimum(first + 1, user_end), user_end)
-        third = marks.next_blank(np.minimum(second + 1, user_end), user_end)
-        host_end[named], identity_end[named] = first, second
-        good[named] = (
-            (first > begin)
-            & (second > first + 1)
-            & (third > second + 1)
-            & (second < user_end)
-            & (third == user_end)
-        )
-    return host_end, identity_end, good
 
 
 def arrow(kind: Any, values: npt.NDArray[Any], is_null: Mask | None = None) -> Any:

@@ -99,15 +99,61 @@ class Block:
             fault = fault if chosen is None else fault.filter(pl.Series(chosen))
         if self.are_few(len(starts)):
             # They may wait for others, and shall not keep the whole block from being used again.
-            lines = pl.Series(
-                [self.codes[start:end].tobytes() for start, end in zip(starts, ends, strict=True)],
-                dtype=pl.Binary,
-            )
+            lines = pl.Series(self.copies(starts, ends), dtype=pl.Binary)
         else:
             lines = binary_slices(self.codes, starts, ends)
         return pl.DataFrame({"line_number": numbers, "byte_offset": offsets, "line": lines}).with_columns(
             fault=fault
         )
+
+    def copies(self, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> list[bytes]:
+        """The bytes between these places, one by one."""
+        places = zip(starts.tolist(), ends.tolist(), strict=True)
+        return [self.codes[start:end].tobytes() for start, end in places]
+
+
+class LeftOver:
+    """Lines of some blocks that wait to be read together, in line order.
+
+    Most blocks leave a few, and a frame for each takes as long as a fifteenth of all reading: those of
+    several blocks become one.
+    """
+
+    def __init__(self) -> None:
+        self._frames: list[pl.DataFrame] = []
+        self._few: tuple[list[int], list[int], list[bytes]] = [], [], []
+
+    def add(self, block: Block, read: npt.NDArray[np.bool_] | None) -> int:
+        """Take the lines of a block that are not `read` yet, all with None; how many they are."""
+        import numpy as np
+
+        if read is None:
+            self._end_few()
+            self._frames.append(block.frame())
+            return len(block.starts)
+        left = np.flatnonzero(~read)
+        if block.are_few(len(left)) and not block.faults:
+            numbers, offsets, lines = self._few
+            numbers += block.numbers[left].tolist()
+            offsets += block.offsets[left].tolist()
+            lines += block.copies(block.starts[left], block.ends[left])
+        else:
+            self._end_few()
+            self._frames.append(block.frame(~read))
+        return len(left)
+
+    def frame(self, *before: pl.DataFrame) -> pl.DataFrame:
+        """The lines behind those of these frames, as a frame of `LINES_SCHEMA`; none is left here."""
+        self._end_few()
+        frames, self._frames = self._frames, []
+        return pl.concat([*before, *frames], rechunk=True)
+
+    def _end_few(self) -> None:
+        numbers, offsets, lines = self._few
+        if numbers:
+            some = {"line_number": numbers, "byte_offset": offsets, "line": lines, "fault": None}
+            self._frames.append(pl.DataFrame(some, schema=LINES_SCHEMA))
+            self._few = [], [], []
 
 
 class _Buffers:
@@ -339,8 +385,7 @@ class LineReader:
         if self.lines == 0 and data.startswith(BYTE_ORDER_MARK):
             begins = starts.copy()
             begins[0] = min(starts[0] + len(BYTE_ORDER_MARK), size - 1)
-        comment = _are_comments(codes, begins) & ~too_long
-        blank = _are_blank(codes, begins) & ~too_long
+        comment, blank = _left_out(codes, begins, too_long)
         if begins is not starts and ends[0] == len(BYTE_ORDER_MARK):
             blank[0] = not too_long[0]
         if comment.any():
@@ -398,6 +443,17 @@ def _line_feeds(codes: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.int64
     import numpy as np
 
     return np.flatnonzero(codes[:size] == _LINE_FEED)
+
+
+def _left_out(
+    codes: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], too_long: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Which lines are comments, and which are blank."""
+    import numpy as np
+
+    if int(codes.take(starts).min()) > _COMMENT_SIGN:  # no whitespace is above it
+        return np.zeros(len(starts), np.bool_), np.zeros(len(starts), np.bool_)
+    return _are_comments(codes, starts) & ~too_long, _are_blank(codes, starts) & ~too_long
 
 
 def _are_comments(codes: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

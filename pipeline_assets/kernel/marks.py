@@ -35,9 +35,10 @@ _LOOKED_AT: Final = 16
 
 @dataclass(frozen=True)
 class Marks:
-    """The quotes of a block: `quote` is where each stands, in order. Of the block's i-th line `first[i]` is
-    the first in that list, and `count[i]` how many they are. `plain[i]` says that the line has no control
-    characters and is UTF-8; None that this holds for all lines.
+    """The quotes of a block: `quote` is where each stands, in order, with control characters among them. Of
+    the block's i-th line `first[i]` is the first in that list, and `count[i]` how many they are, where it is
+    plain. `plain[i]` says that the line has no control characters and is UTF-8; None that this holds for all
+    lines.
     """
 
     quote: Positions
@@ -104,38 +105,92 @@ class MarkFinder:
     def __init__(self) -> None:
         import numpy as np
 
-        self._is_such = np.empty(0, np.bool_)
+        self._memory: tuple[Mask, Mask] = np.empty(0, np.bool_), np.empty(0, np.bool_)
+        self._listed: _Listed | None = None
+
+    def line_feeds(self, codes: npt.NDArray[np.uint8], size: int) -> Positions:
+        """Where line feeds stand in the first `size` bytes.
+
+        To list what is set among so many takes most of the time, so quotes are listed with them, and kept for
+        the block that is made of these bytes.
+        """
+        self._listed = _Listed.of(codes, size, self._memory_of(size))
+        return self._listed.line_feeds
 
     def find(self, block: Block) -> Marks:
         """The marks of a block whose lines are whole."""
         import numpy as np
 
         codes = block.codes[: block.size]
-        if len(self._is_such) < block.size:
-            self._is_such = np.empty(block.size, np.bool_)
-        is_such = self._is_such[: block.size]
-        quote = np.flatnonzero(np.equal(codes, _QUOTE, out=is_such))
-        behind = np.searchsorted(quote, block.ends)
-        lines = block.last_number - block.first_number + 1
-        first = np.empty_like(behind)
-        if len(behind) == lines:
-            first[0], first[1:] = 0, behind[:-1]
-        else:  # lines that are left out may have quotes, too
-            first = np.searchsorted(quote, block.starts)
+        listed, self._listed = self._listed, None
+        is_such, other = self._memory_of(block.size)
+        if listed is None or not listed.is_of(codes):
+            listed = _Listed.of(block.codes, block.size, (is_such, other))
+        behind = np.flatnonzero(listed.codes == _LINE_FEED)
+        first = np.zeros_like(behind)
+        np.add(behind[:-1], 1, out=first[1:])
+        count = behind - first
+        if len(count) != len(block.starts):  # lines that are left out may have quotes, too
+            lines = block.numbers - block.first_number
+            first, count = first.take(lines), count.take(lines)
         odd = []
-        if np.count_nonzero(np.less(codes, _BLANK, out=is_such)) != lines:
-            control = np.flatnonzero(is_such)
-            odd.append(_lines_at(control[codes.take(control) != _LINE_FEED], block))
+        if listed.controls > len(behind):
+            control = listed.positions[(listed.codes != _LINE_FEED) & (listed.codes != _QUOTE)]
+            odd.append(_lines_at(control, block))
         if int(codes.max()) >= _DELETE:
             odd.append(_not_text(np.flatnonzero(np.greater_equal(codes, _DELETE, out=is_such)), block))
         plain: Mask | None = None
         if odd:
-            plain = np.ones(len(behind), np.bool_)
+            plain = np.ones(len(count), np.bool_)
             plain[np.concatenate(odd)] = False
         packed = np.packbits(np.equal(codes, _BLANK, out=is_such), bitorder="little")
         blanks = np.zeros(len(packed) // 8 + 4, np.uint64)
         blanks.view(np.uint8)[: len(packed)] = packed
-        return Marks(quote, first, behind - first, plain, blanks)
+        return Marks(listed.positions, first, count, plain, blanks)
+
+    def _memory_of(self, size: int) -> tuple[Mask, Mask]:
+        import numpy as np
+
+        if len(self._memory[0]) < size:
+            self._memory = np.empty(size, np.bool_), np.empty(size, np.bool_)
+        return self._memory[0][:size], self._memory[1][:size]
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """Quotes and control characters of some bytes: where they stand, and which they are.
+
+    `controls` says how many of them are no quotes; `begin` is the address of the bytes, of which there are
+    `size`.
+    """
+
+    begin: int
+    size: int
+    positions: Positions
+    codes: npt.NDArray[np.uint8]
+    controls: int
+
+    @classmethod
+    def of(cls, codes: npt.NDArray[np.uint8], size: int, memory: tuple[Mask, Mask]) -> _Listed:
+        """The marks of the first `size` bytes, found in memory of as many truth values."""
+        import numpy as np
+
+        is_mark, is_control = memory
+        np.less(codes[:size], _BLANK, out=is_control)
+        np.equal(codes[:size], _QUOTE, out=is_mark)
+        positions = np.flatnonzero(np.bitwise_or(is_mark, is_control, out=is_mark))
+        found = codes.take(positions)
+        return cls(codes.ctypes.data, size, positions, found, int(np.count_nonzero(found != _QUOTE)))
+
+    def is_of(self, codes: npt.NDArray[np.uint8]) -> bool:
+        """Whether these are the bytes."""
+        return self.size == len(codes) and self.begin == codes.ctypes.data
+
+    @property
+    def line_feeds(self) -> Positions:
+        """Where line feeds stand."""
+        found: Positions = self.positions[self.codes == _LINE_FEED]
+        return found
 
 
 def _lines_at(positions: Positions, block: Block) -> Positions:

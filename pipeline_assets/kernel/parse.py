@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from itertools import chain, islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -33,11 +33,16 @@ from pipeline_assets.kernel.lines import (
     MAX_LINE_BYTES,
     Block,
     Directive,
+    LeftOver,
     LineReader,
 )
 from pipeline_assets.kernel.readers import Formats, read_texts
 from pipeline_assets.kernel.schemas import BRONZE_ERRORS, BRONZE_REJECTED, BRONZE_REQUESTS
 from pipeline_assets.kernel.texts import with_text
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _DEFAULT_SITE: Final = "default"
 # What is read by expressions is read a chunk at a time, what is read quickly by smaller blocks, whose arrays
@@ -206,16 +211,16 @@ class FileReader:
         blocks = self._lines.blocks()
         first = self._begin_with(blocks)
         self._formats = replace(self._formats, own=self._sample.own)
+        if self._formats.quick and not self._formats.own:
+            self._lines.find_line_feeds = self._quick.line_feeds
         held = LINES_SCHEMA.to_frame()
-        left: list[pl.DataFrame] = []
+        left = LeftOver()
         waiting = left_over = viewed = quick = last = 0
         for some in chain((first,), ([block] for block in blocks)):
             for block in some:
-                lines = self._left_over(block)
-                if lines is not None:
-                    left.append(lines)
-                    left_over += block.size * lines.height // max(len(block.starts), 1)
-                    viewed += 0 if block.are_few(lines.height) else block.size
+                lines = left.add(block, self._read_quickly(block))
+                left_over += block.size * lines // max(len(block.starts), 1)
+                viewed += 0 if block.are_few(lines) else block.size
                 waiting += block.size
                 quick += block.size
                 last = block.last_number
@@ -225,13 +230,12 @@ class FileReader:
                 or viewed >= _CHUNKS_VIEWED * self._chunk_bytes
                 or waiting >= _CHUNKS_AT_ONCE * self._chunk_bytes
             ):
-                chunk, held = self._read(pl.concat([held, *left], rechunk=True), last=last)
+                chunk, held = self._read(left.frame(held), last=last)
                 if some is first:
                     self._accelerate(chunk)
                 yield chunk
                 # Its rows' memory is used again when nobody looks at it any more.
                 del chunk
-                left.clear()
                 waiting = left_over = viewed = quick = 0
             elif quick >= self._chunk_bytes:
                 quick = 0
@@ -239,7 +243,7 @@ class FileReader:
                     yield ParsedChunk(rows, *_NO_ROWS)
                 del rows
         if held.height or waiting:
-            chunk, _ = self._read(pl.concat([held, *left], rechunk=True), last=None)
+            chunk, _ = self._read(left.frame(held), last=None)
             yield chunk
         self._complete_facts()
 
@@ -265,17 +269,14 @@ class FileReader:
                 self._quick = reader
                 self._lines.find_line_feeds = reader.line_feeds
 
-    def _left_over(self, block: Block) -> pl.DataFrame | None:
-        """The lines of a block that an expression must read; the others wait in `_quick`.
+    def _read_quickly(self, block: Block) -> npt.NDArray[np.bool_] | None:
+        """Which lines of a block wait as rows now; None if none does, and the expressions must read them all.
 
         Those could be read by the expressions too, so another format comes first where it does there.
         """
-        read = None
         if self._formats.quick and not self._formats.own and not self._lines.directives:
-            read = self._quick.take(block)
-        if read is None:
-            return block.frame()
-        return None if read.all() else block.frame(~read)
+            return self._quick.take(block)
+        return None
 
     def _quick_rows(self) -> CombinedRows | None:
         """The rows that wait, counted."""

@@ -6,7 +6,6 @@ What belongs here: what stands at given positions of a block. What does not: whi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -230,59 +229,69 @@ def binary_slices(data: Any, starts: npt.NDArray[np.int64], ends: npt.NDArray[np
     return series("", values).gather_every(2)
 
 
-@dataclass(frozen=True)
-class Text:
-    """A column's texts as Arrow's views, two words each; and which of them are null (None: none is)."""
-
-    views: Words
-    is_null: Mask | None
-
-
 class Texts:
-    """The texts between two positions of a block, as Arrow's views of its bytes.
+    """The texts between two positions of a block, as columns that keep nothing of the block.
 
-    A view (Arrow's columnar format, "Variable-size Binary View Layout") is 16 bytes: the length, then either
-    the text itself, up to twelve bytes, or its first four bytes, the number of a buffer, and where in it it
-    begins. `number` is that of the block's buffer.
+    They are copied from Arrow's views of its bytes (Arrow's columnar format, "Variable-size Binary View
+    Layout"): 16 bytes each, the length, then either the text itself, up to twelve bytes, or its first four
+    bytes, the number of a buffer, and where in it it begins. Nobody asks for the four bytes where a text is
+    copied, so they are left out.
     """
 
-    def __init__(self, codes: npt.NDArray[np.uint8], words: Words, number: int) -> None:
-        import numpy as np
+    def __init__(self, codes: npt.NDArray[np.uint8], words: Words) -> None:
+        import pyarrow as pa
 
         self.codes = codes
         self.words = words
-        self._number = np.uint64(number)
+        self._buffer = pa.py_buffer(codes)
         # By length: the bytes of it that stand in front of the fifth, and those that stand behind the fourth.
         self._in_prefix = masks(*(min(size, 4) for size in range(_INLINE_BYTES + 1)))
         self._in_rest = masks(*(max(size - 4, 0) for size in range(_INLINE_BYTES + 1)))
 
-    def column(self, begin: Positions, end: Positions, *, dash: bool = False) -> Text | None:
-        """The texts, with `dash` those that are `-` as null; None if they all are."""
+    def column(
+        self,
+        begin: Positions,
+        end: Positions,
+        *,
+        dash: bool = False,
+        among: tuple[Positions, int] | None = None,
+    ) -> Any:
+        """The texts as an Arrow array, with `dash` those that are `-` as null.
+
+        With `among` they are of these of so many rows, and the others are null.
+        """
         import numpy as np
+        import pyarrow as pa
 
         length = end - begin
-        is_dash = None
+        is_null = None
         if dash:
-            is_dash = (length == 1) & (self.codes.take(begin) == _DASH)
-            dashes = int(np.count_nonzero(is_dash))
-            if dashes == len(begin):
-                return None
-            is_dash = is_dash if dashes else None
-        words, half = self.words, np.uint64(32)
-        index = begin >> 3
-        shift = ((begin & 7) << 3).view(np.uint64)
-        back = np.uint64(64) - shift
-        second = words.take(index + 1)
-        low = (words.take(index) >> shift) | (second << back)
+            is_null = (length == 1) & (self.codes.take(begin) == _DASH)
+            length[is_null] = 0
         views = np.empty((len(begin), 2), np.uint64)
-        where = (begin.view(np.uint64) << half) | self._number
-        short = np.flatnonzero(length <= _INLINE_BYTES)
+        views[:, 0] = length
+        views[:, 1] = begin << 32
+        # Those of no byte have nothing to be looked for.
+        short = np.flatnonzero((length - 1).view(np.uint64) < _INLINE_BYTES)
         if len(short):
             inline = length[short]
-            high = (second[short] >> shift[short]) | (words.take(index[short] + 2) << back[short])
-            first = low[short] & (self._in_prefix.take(inline) | ~np.uint64(0xFFFFFFFF))
-            low[short] = first
-            where[short] = ((first >> half) | (high << half)) & self._in_rest.take(inline)
-        views[:, 0] = length.view(np.uint64) | (low << half)
-        views[:, 1] = where
-        return Text(views, is_dash)
+            first, second = several_at(self.words, begin[short], 2)
+            first &= self._in_prefix.take(inline) | ~np.uint64(0xFFFFFFFF)
+            views[short, 0] |= first << np.uint64(32)
+            views[short, 1] = ((first >> np.uint64(32)) | (second << np.uint64(32))) & self._in_rest.take(
+                inline
+            )
+        count = len(begin)
+        if among is not None:
+            where, count = among
+            some, are_null = views, is_null
+            views, is_null = np.zeros((count, 2), np.uint64), np.ones(count, np.bool_)
+            views[where] = some
+            is_null[where] = False if are_null is None else are_null
+        nulls = 0 if is_null is None else int(np.count_nonzero(is_null))
+        if nulls == count:
+            return pa.nulls(count, pa.string())
+        bitmap = validity(is_null) if is_null is not None and nulls else None
+        return copied(
+            pa.Array.from_buffers(pa.string_view(), count, [bitmap, pa.py_buffer(views), self._buffer], nulls)
+        )

@@ -21,7 +21,7 @@ from pipeline_assets.kernel.combined_lines import CombinedReader, Given, QuickRe
 from pipeline_assets.kernel.lines import PADDING_BYTES, LineReader
 from pipeline_assets.kernel.parse import ReadOptions
 from pipeline_assets.kernel.scanned_lines import ScannedReader
-from pipeline_assets.kernel.words import Texts, binary_slices, copied, size_in, status_in, time_in, validity
+from pipeline_assets.kernel.words import Texts, size_in, status_in, time_in
 from pipeline_assets_tests.kernel.rebuild import ANY_TIME, Bronze, access_line, joined, read
 
 PROPERTY = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -263,30 +263,17 @@ def test_times(texts: list[str]) -> None:
 
 @PROPERTY
 @given(st.lists(st.text("ab-é\u20ac", max_size=20), min_size=1, max_size=9), st.integers(0, 9), st.booleans())
-def test_views_are_the_texts(texts: list[str], offset: int, dash: bool) -> None:
-    import pyarrow as pa
-
+def test_columns_are_the_texts(texts: list[str], offset: int, dash: bool) -> None:
     data, begins, ends = positions(texts, b"#" * offset)
     codes, words = words_of(data)
-    text = Texts(codes, words, 0).column(begins, ends, dash=dash)
-    if text is None:
-        assert dash and set(texts) == {"-"}
-        return
-    column = pa.Array.from_buffers(
-        pa.string_view(), len(texts), [None, pa.py_buffer(text.views), pa.py_buffer(codes)]
-    )
+    column = Texts(codes, words).column(begins, ends, dash=dash)
     column.validate(full=True)
-    assert column.to_pylist() == texts == binary_slices(codes, begins, ends).cast(pl.String).to_list()
-    bitmap = None if text.is_null is None else validity(text.is_null)
-    there = pa.Array.from_buffers(
-        pa.string_view(), len(texts), [bitmap, pa.py_buffer(text.views), pa.py_buffer(codes)]
-    )
-    kept = copied(there)
-    kept.validate(full=True)
-    assert kept.to_pylist() == [None if dash and each == "-" else each for each in texts]
-    assert (text.is_null is not None) == (dash and "-" in texts)
-    if text.is_null is not None:
-        assert text.is_null.tolist() == [each == "-" for each in texts]
+    expected = [None if dash and each == "-" else each for each in texts]
+    assert column.to_pylist() == expected
+    rows = np.arange(len(texts)) * 2 + 1
+    spread = Texts(codes, words).column(begins, ends, dash=dash, among=(rows, 2 * len(texts)))
+    spread.validate(full=True)
+    assert spread.to_pylist() == [each for text in expected for each in (None, text)]
 
 
 @either_reader

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
 from pipeline_assets.compute.abreast import abreast
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.derive import Attempt, Derivation, refresh_layer
+from pipeline_assets.kernel import codes
+from pipeline_assets.kernel.request_rollups import REQUEST_SCHEMA
 from pipeline_assets.kernel.rollups import PROVEN, ROLLUPS, prepared_rows, proven_rows, roll_up_prepared
 from pipeline_assets.kernel.schemas import SILVER
+from pipeline_assets.storage.coded_parts import read_groups
 from pipeline_assets.storage.manifests import FileRecord, Manifest, Part
 from pipeline_assets.storage.parts import PartWriter, part_paths, scan_table
 from pipeline_assets.storage.quarantine import InvalidRowsError
 from pipeline_assets.storage.units import Unit
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # What one rollup may gather before it is written, merged: that of some 150 MB of log, or more. Where two
 # parts of silver have hardly a key in common, to merge them costs a third of what rolling up does, and gains
@@ -56,10 +62,8 @@ def roll_up_parts(
     """
     gathered: dict[str, list[pl.DataFrame]] = {}
 
-    def read(part: Part) -> tuple[str, pl.LazyFrame]:
-        paths = part_paths("silver", unit, [part])
-        rows = scan_table(context.store, paths, SILVER[part.table].schema, f"silver/{unit}")
-        return part.table, prepared_rows(part.table, rows)
+    def read(part: Part) -> tuple[str, Any]:
+        return part.table, prepared_rows(part.table, _rows_of(context, unit, part))
 
     # A part is read while the one before is rolled up. To do all of two parts at once would be quicker by a
     # tenth of the whole way, but take 150 MB more.
@@ -68,6 +72,14 @@ def roll_up_parts(
         _write(gathered, write, beyond=_GATHERED_BYTES)
     _gather(gathered, roll_up_prepared("lines", _lines_without_a_row(files).lazy()))
     _write(gathered, write, beyond=0)
+
+
+def _rows_of(context: Context, unit: Unit, part: Part) -> pl.LazyFrame | pa.Table:
+    (path,) = part_paths("silver", unit, [part])
+    if part.table == "requests" and part.rows >= codes.MANY_ROWS:
+        (rows,) = read_groups(context.store, path, REQUEST_SCHEMA, f"silver/{unit}", part.rows)
+        return rows
+    return scan_table(context.store, [path], SILVER[part.table].schema, f"silver/{unit}")
 
 
 def _roll_up(context: Context, unit: Unit, silver: Attempt, writer: PartWriter) -> None:

@@ -23,8 +23,8 @@ _STATIC_FILE: Final = (
     r"|ogg|mp3|mp4|exe|iso|gz|rar|svg|bmp|tar|tgz|tiff|tif|ttf|flv|dmg|xz|zst"
     r"|webp|avif|webm|eot|otf|map|wasm|mjs)$"
 )
-_STATUS_CLASSES: Final = pl.Series(["other", "1xx", "2xx", "3xx", "4xx", "5xx"])
-_CODED_CLASSES: Final = _STATUS_CLASSES.cast(pl.Categorical(pl.Categories.random()))
+STATUS_CLASSES: Final = pl.Series(["other", "1xx", "2xx", "3xx", "4xx", "5xx"])
+_CODED_CLASSES: Final = STATUS_CLASSES.cast(pl.Categorical(pl.Categories.random()))
 _FROM_BRONZE: Final = [name for name in BRONZE_REQUESTS.column_names if name in SILVER_REQUESTS.column_names]
 
 
@@ -59,7 +59,7 @@ def clean_requests(bronze: pl.LazyFrame) -> pl.LazyFrame:
         .lazy()
         .with_columns(
             *_event_time(),
-            status_class=status_class(_CODED_CLASSES if are_many else _STATUS_CLASSES),
+            status_class=status_class(_CODED_CLASSES if are_many else STATUS_CLASSES),
             referrer_kind=(pl.col("referrer_kind") if is_of_one_site else _kind_at(pl.col("site"))).fill_null(
                 "direct"
             ),
@@ -127,11 +127,15 @@ def _event_time() -> tuple[pl.Expr, pl.Expr]:
     return timestamp.dt.date().alias("event_date"), timestamp.dt.hour().cast(pl.Int8).alias("hour")
 
 
-def status_class(classes: pl.Series = _STATUS_CLASSES) -> pl.Expr:
+def status_class(classes: pl.Series = STATUS_CLASSES) -> pl.Expr:
     """`status` to its class: 1xx to 5xx, or `other` where it has none or is out of range."""
+    return pl.lit(classes).gather(status_class_number())
+
+
+def status_class_number() -> pl.Expr:
+    """`status` to the place of its class among `STATUS_CLASSES`."""
     status = pl.col("status")
-    known = pl.when(status.is_between(100, 599)).then(status // 100).otherwise(0)
-    return pl.lit(classes).gather(known)
+    return pl.when(status.is_between(100, 599)).then(status // 100).otherwise(0)
 
 
 def written_date() -> pl.Expr:

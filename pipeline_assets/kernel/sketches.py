@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from polars.lazyframe.group_by import LazyGroupBy
 
     from pipeline_assets.kernel.words import Words
@@ -75,11 +77,8 @@ def smallest(hashes: pl.Expr) -> pl.Expr:
 
 
 def _sets_of(lists: pl.Series) -> pl.Series:
-    """The set of each list. All hashes are sorted at once, each behind the number of its list."""
+    """The set of each list."""
     import numpy as np
-    import pyarrow as pa
-
-    from pipeline_assets.kernel.words import series
 
     sizes = lists.list.len().to_numpy()
     hashes = lists.list.explode(keep_nulls=True, empty_as_null=False)
@@ -87,13 +86,23 @@ def _sets_of(lists: pl.Series) -> pl.Series:
     if hashes.null_count():
         number = number[hashes.is_not_null().to_numpy()]
         hashes = hashes.drop_nulls()
-    both = (number << np.uint64(_BITS)) | hashes.to_numpy().view(np.uint32)
+    return sets_of(number, hashes.to_numpy(), len(sizes)).alias(lists.name)
+
+
+def sets_of(number: Words, hashes: npt.NDArray[np.int32], groups: int) -> pl.Series:
+    """The set of each of so many groups; `number` is that of a hash's group. All are sorted at once."""
+    import numpy as np
+    import pyarrow as pa
+
+    from pipeline_assets.kernel.words import series
+
+    both = (number << np.uint64(_BITS)) | hashes.view(np.uint32)
     both = pl.Series(both).sort().to_numpy()
     differs = np.ones(len(both), np.bool_)
     differs[1:] = both[1:] != both[:-1]
     both = both[differs]
     number = (both >> np.uint64(_BITS)).view(np.int64)
-    found = np.bincount(number, minlength=len(sizes))
+    found = np.bincount(number, minlength=groups)
     is_kept = np.arange(len(both)) - np.repeat(np.cumsum(found) - found, found) < SIZE
     values = (both[is_kept] & np.uint64((1 << _BITS) - 1)).astype(np.int32)
     bounds = np.append(0, np.cumsum(np.minimum(found, SIZE)))
@@ -101,7 +110,7 @@ def _sets_of(lists: pl.Series) -> pl.Series:
         pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(array)])
         for kind, array in ((pa.int64(), bounds), (pa.int32(), values))
     ]
-    return series(lists.name, pa.LargeListArray.from_arrays(*arrays))
+    return series("", pa.LargeListArray.from_arrays(*arrays))
 
 
 def united(groups: LazyGroupBy, sets: Collection[str], others: Iterable[pl.Expr] = ()) -> pl.LazyFrame:

@@ -173,6 +173,14 @@ def scan_table(
     """
     rows = store.scan_parquet(paths)
     there = rows.collect_schema()
+    check_types(there, schema, of)
+    return rows.select(
+        pl.col(name) if name in there else pl.lit(None, dtype).alias(name) for name, dtype in schema.items()
+    )
+
+
+def check_types(there: Mapping[str, pl.DataType], schema: Mapping[str, pl.DataType], of: str) -> None:
+    """Raise `InvalidRowsError` where a column that is there has another type than the catalogue's."""
     differing = [
         f"{name} is {there[name]}, want {dtype}"
         for name, dtype in schema.items()
@@ -183,9 +191,6 @@ def scan_table(
             f"{of}: written by an older version, with another type ({'; '.join(differing)});"
             " read its landed files again: pipeline-assets full"
         )
-    return rows.select(
-        pl.col(name) if name in there else pl.lit(None, dtype).alias(name) for name, dtype in schema.items()
-    )
 
 
 def row_count(store: Store, paths: Iterable[str]) -> int:

@@ -1,0 +1,114 @@
+"""A column of texts as numbers, and the different texts they stand for, as Parquet parts keep them.
+
+What belongs here: such columns, and numbers for rows that have the same in several of them. What does not:
+what is done with the rows.
+
+It is what `codes` does with Polars' categories, for rows that are taken from a part as it has them: no row's
+text is looked at, and rows are grouped and sorted as numbers of which no two columns know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import polars as pl
+
+from pipeline_assets.kernel.words import series
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
+
+    from pipeline_assets.kernel.words import Words
+
+    Numbers = npt.NDArray[np.int32]
+    Places = npt.NDArray[np.int64]
+    # A column of numbers from 0 on, and how many there may be.
+    Column = tuple[npt.NDArray[np.integer | np.bool_], int]
+
+# Beyond this, numbers of rows would not fit into 64 bits.
+_NUMBERS: Final = 1 << 64
+
+
+@dataclass(frozen=True)
+class Texts:
+    """For each row the place of its text among the `known` ones, which differ; the last of them is null."""
+
+    numbers: Numbers
+    known: pl.Series
+
+    @classmethod
+    def of(cls, texts: pl.Series) -> Texts:
+        """Texts, or coded texts."""
+        rows = texts if texts.dtype == pl.Categorical else texts.cast(pl.Categorical(pl.Categories.random()))
+        distinct = rows.unique(maintain_order=True).drop_nulls()
+        places = distinct.to_physical()
+        highest = places.max()
+        here = pl.zeros(highest + 1 if isinstance(highest, int) else 0, pl.Int32, eager=True)
+        here = here.scatter(places, pl.int_range(places.len(), dtype=pl.Int32, eager=True))
+        numbers = here.gather(rows.to_physical()).fill_null(places.len())
+        return cls(numbers.to_numpy(), _with_null(distinct.cast(pl.String)))
+
+    @classmethod
+    def of_dictionary(cls, column: pa.ChunkedArray) -> Texts:
+        """Arrow's dictionaries, as they are; those of several chunks are united."""
+        column = column.unify_dictionaries()
+        if not column.num_chunks:
+            return cls.of(pl.Series([], dtype=pl.String))
+        known = series("", column.chunk(0).dictionary)
+        numbers = pl.concat([series("", chunk.indices) for chunk in column.chunks])
+        return cls(numbers.fill_null(known.len()).rechunk().to_numpy(), _with_null(known))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def size(self) -> int:
+        """One more than the highest number there may be."""
+        return self.known.len()
+
+    def at(self, rows: Places | slice) -> pl.Series:
+        """The texts of these rows."""
+        return self.known.gather(self.numbers[rows])
+
+    def is_null(self) -> npt.NDArray[np.bool_]:
+        """Whether a row has no text."""
+        found: npt.NDArray[np.bool_] = self.numbers == self.size - 1
+        return found
+
+    def asked(self, ask: Callable[[pl.Series], pl.DataFrame]) -> pl.DataFrame:
+        """What `ask` says of the known texts, by number; of null it says nothing, and that is null."""
+        said = ask(self.known[:-1])
+        return pl.concat([said, said.clear(1)])
+
+    def told(self, said: pl.Series) -> Texts:
+        """The rows by what is said of their texts, by number, which may be the same of several."""
+        other = Texts.of(said)
+        return Texts(other.numbers[self.numbers], other.known)
+
+    def in_order(self, order: Places) -> Texts:
+        """The rows in another order."""
+        return Texts(self.numbers[order], self.known)
+
+
+def _with_null(known: pl.Series) -> pl.Series:
+    return pl.concat([known, pl.Series(known.name, [None], pl.String)]).rechunk()
+
+
+def joined(columns: Iterable[Texts | Column], rows: int) -> Words:
+    """A number for each row, the same where rows have the same in all of these columns."""
+    import numpy as np
+
+    numbers = np.zeros(rows, np.uint64)
+    different = 1
+    for column in columns:
+        these, size = (column.numbers, column.size) if isinstance(column, Texts) else column
+        if different * size > _NUMBERS:
+            numbers = np.unique(numbers, return_inverse=True)[1].astype(np.uint64)
+            different = int(numbers.max(initial=0)) + 1
+        numbers = numbers * np.uint64(size) + these.astype(np.uint64)
+        different *= size
+    return numbers

@@ -1,0 +1,54 @@
+"""Parts of many rows are read as Polars reads them, by whatever row groups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from polars.testing import assert_frame_equal
+
+from pipeline_assets.kernel.schemas import SILVER_ERRORS
+from pipeline_assets.storage.coded_parts import read_groups
+from pipeline_assets.storage.encoding import Encoder
+from pipeline_assets.storage.folder_store import FolderStore
+from pipeline_assets.storage.quarantine import InvalidRowsError
+
+PART = "silver/daily/2024-01-15/errors-x-0000.parquet"
+
+
+def a_part(root: Path) -> pl.DataFrame:
+    """A part of three row groups; its rows."""
+    encoder = Encoder(SILVER_ERRORS)
+    groups = []
+    for number in range(3):
+        nothing = {name: [None] * 4 for name in SILVER_ERRORS.column_names}
+        texts = {"level": ["error", None, "warn", "error"], "template": ["a", "b", "a", f"c{number}"]}
+        numbers = {"line_number": [4 * number + place for place in range(4)]}
+        groups.append(pl.DataFrame(nothing | texts | numbers, schema=SILVER_ERRORS.schema))
+        encoder.encode(groups[-1])
+    path = root / PART
+    path.parent.mkdir(parents=True)
+    path.write_bytes(encoder.close())
+    return pl.concat(groups)
+
+
+@pytest.mark.parametrize(("fewest", "tables"), [(0, 3), (4, 3), (5, 2), (100, 1)])
+def test_rows_come_by_row_groups_as_they_were_written(tmp_path: Path, fewest: int, tables: int) -> None:
+    rows = a_part(tmp_path)
+    found = list(read_groups(FolderStore(tmp_path), PART, SILVER_ERRORS.schema, "it", fewest))
+    assert len(found) == tables
+    assert pa.types.is_dictionary(found[0].schema.field("level").type)
+    whole = pl.concat([pl.DataFrame(table.to_pydict(), schema=SILVER_ERRORS.schema) for table in found])
+    assert_frame_equal(whole, rows)
+
+
+def test_a_column_that_is_missing_is_null_and_another_type_is_told(tmp_path: Path) -> None:
+    rows = a_part(tmp_path)
+    schema = {"new": pl.String(), "level": pl.String(), "newer": pl.Int16()}
+    (found,) = read_groups(FolderStore(tmp_path), PART, schema, "it", rows.height)
+    assert found.column_names == ["new", "level", "newer"]
+    assert found.to_pydict() == {"new": [None] * 12, "level": rows["level"].to_list(), "newer": [None] * 12}
+    with pytest.raises(InvalidRowsError, match=r"it: .*level is String, want Int64"):
+        list(read_groups(FolderStore(tmp_path), PART, {"level": pl.Int64()}, "it", 1))

@@ -4,14 +4,16 @@ What belongs here: the compiled functions, and what they must be given. What doe
 package, when they are used (`accelerator`), and tables (`scanned_lines`). This module can be imported only
 where numba is installed.
 
-Eight bytes are looked at at a time: those that begin at byte i of the memory at the address `words`, the
-first in the lowest bits.
-To ask which of them is below a limit, or is a certain one, is the arithmetic of Hacker's Delight, section 6-1
-(Henry S. Warren, 2nd edition): of the bytes found, only the lowest is certain.
+Eight bytes are taken at a time: those that begin at byte i of the memory at the address `words`, the first in
+the lowest bits. What is searched for is compared with 32 bytes at a time, which LLVM makes the processor's
+own way to do it.
+
+Texts are numbered in the same pass: of each column only those are kept that are new in the table.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numba
@@ -23,6 +25,7 @@ from numba.np.numpy_support import carray
 
 from pipeline_assets.kernel.scan_layout import (
     AGENT,
+    BATCH,
     COMBINED,
     COMMON,
     DONE,
@@ -38,18 +41,12 @@ from pipeline_assets.kernel.scan_layout import (
     REFERER,
     REQUEST,
     SLACK,
+    SLOTS,
     TARGET,
     TEXTS,
     USER,
 )
 
-_ONES: Final = np.uint64(0x0101010101010101)
-_TOPS: Final = np.uint64(0x8080808080808080)
-_BELOW_BLANK: Final = np.uint64(0x2020202020202020)
-_BELOW_MARK: Final = np.uint64(0x2323232323232323)
-_QUOTES: Final = np.uint64(0x2222222222222222)
-_LINE_FEEDS: Final = np.uint64(0x0A0A0A0A0A0A0A0A)
-_BELOW_TOPS: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
 _MASKS: Final = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
 
 
@@ -57,6 +54,7 @@ def _word(text: str) -> int:
     return int.from_bytes(text.encode().ljust(8, b"\0"), "little")
 
 
+_WAYS: Final = len(METHODS) * len(PROTOCOLS)
 _METHOD_WORDS: Final = np.array([_word(text) for text in METHODS], np.uint64)
 _PROTOCOL_WORDS: Final = np.array([_word(text) for text in PROTOCOLS], np.uint64)
 # What `extra` is where there is an X-Forwarded-For, in front of it and behind it.
@@ -81,11 +79,11 @@ _BLANK_QUOTE: Final = np.uint64(_word(' "'))
 _BETWEEN_QUOTED: Final = np.uint64(_word('" "'))
 _TWO: Final = np.uint64(2)
 _U6: Final = np.uint64(6)
-_U7: Final = np.uint64(7)
 _U8: Final = np.uint64(8)
-_U56: Final = np.uint64(56)
 _ONE: Final = np.uint64(1)
 _BYTE: Final = np.uint64(0xFF)
+_HALF: Final = np.uint64(32)
+_LOW_HALF: Final = np.uint64(0xFFFFFFFF)
 
 
 # What numba generates code for has one argument more than its calls.
@@ -113,6 +111,97 @@ def _stored(typing: Any, base: Any, at: Any, word: Any) -> Any:
     return types.void(types.uint64, types.uint64, types.uint64), code
 
 
+@_code_for  # type: ignore[untyped-decorator]
+def _mixed(typing: Any, one: Any, other: Any) -> Any:
+    """Both halves of a product of 128 bits, folded."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        wide = ir.IntType(128)
+        product = builder.mul(*(builder.zext(argument, wide) for argument in arguments))
+        high = builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
+        return builder.xor(high, builder.trunc(product, ir.IntType(64)))
+
+    return types.uint64(types.uint64, types.uint64), code
+
+
+@_code_for  # type: ignore[untyped-decorator]
+def _wanted_soon(typing: Any, words: Any, number: Any) -> Any:
+    """Tell the processor that of the words from an address on this one is read soon."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte, short = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, short, short, short])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
+        first = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        place = builder.bitcast(builder.gep(first, [arguments[1]]), byte)
+        # To read it, which is worth keeping, as data.
+        builder.call(fetch, [place, *(ir.Constant(short, value) for value in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.int64), code
+
+
+def _bits(ask: Callable[[Any, Any], Any]) -> Any:
+    """What gives a bit for each of the 32 bytes from a place on, the first in the lowest: what `ask` says."""
+
+    def asked(typing: Any, base: Any, at: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return _bits_of(builder, ask(builder, _bytes_at(builder, builder.add(*arguments))))
+
+        return types.uint64(types.uint64, types.uint64), code
+
+    return _code_for(asked)
+
+
+def _bytes_at(builder: Any, address: Any) -> Any:
+    place = builder.inttoptr(address, ir.VectorType(ir.IntType(8), 32).as_pointer())
+    return builder.load(place, align=1)
+
+
+def _bits_of(builder: Any, found: Any) -> Any:
+    return builder.zext(builder.bitcast(found, ir.IntType(32)), ir.IntType(64))
+
+
+def _compared(builder: Any, how: str, found: Any, byte: int) -> Any:
+    return builder.icmp_unsigned(how, found, ir.Constant(found.type, [byte] * 32))
+
+
+# Quotes, blanks and control characters; quotes and control characters; bytes of 0x7F or above; line feeds.
+_marks: Final = _bits(
+    lambda builder, found: builder.and_(
+        _compared(builder, "<", found, 0x23), _compared(builder, "!=", found, 0x21)
+    )
+)
+_quotes: Final = _bits(
+    lambda builder, found: builder.or_(
+        _compared(builder, "<", found, 0x20), _compared(builder, "==", found, 0x22)
+    )
+)
+_others: Final = _bits(lambda builder, found: _compared(builder, ">=", found, 0x7F))
+_feeds: Final = _bits(lambda builder, found: _compared(builder, "==", found, 0x0A))
+
+
+@_code_for  # type: ignore[untyped-decorator]
+def _differing(typing: Any, one: Any, other: Any) -> Any:
+    """A bit for each of the 32 bytes from an address on, where they are others than from the other on."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        found = [_bytes_at(builder, address) for address in arguments]
+        return _bits_of(builder, builder.icmp_unsigned("!=", *found))
+
+    return types.uint64(types.uint64, types.uint64), code
+
+
+@_code_for  # type: ignore[untyped-decorator]
+def _lowest(typing: Any, bits: Any) -> Any:
+    """Which is the lowest bit that is set; there is one."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.uint64), code
+
+
 @numba.njit(nogil=True)
 def _eight(words: int, at: int) -> Any:
     """The eight bytes from `at` on."""
@@ -126,48 +215,40 @@ def _one(words: int, at: int) -> Any:
 
 
 @numba.njit(nogil=True)
-def _lowest(mask: Any) -> Any:
-    """Which byte of a word has the lowest of the top bits that are set in a mask."""
-    below = (((mask & (~mask + _ONE)) >> _U7) - _ONE) & _ONES
-    return np.int64((below * _ONES) >> _U56)
-
-
-@numba.njit(nogil=True)
 def _next_mark(words: Any, at: int) -> Any:
     """Where the next quote, blank or control character stands."""
-    while True:
-        word = _eight(words, at)
-        found = (word - _BELOW_MARK) & ~word & _TOPS
-        if not found:
-            at += 8
-            continue
-        at += _lowest(found)
-        if _one(words, at) != np.uint64(0x21):
-            return at
-        at += 1
+    found = _marks(words, np.uint64(at))
+    while not found:
+        at += 32
+        found = _marks(words, np.uint64(at))
+    return at + _lowest(found)
 
 
 @numba.njit(nogil=True)
 def _closing_quote(words: Any, at: int) -> Any:
     """Where the quote stands that ends a text; -1 if a control character comes first."""
     begin = at
+    found = _quotes(words, np.uint64(at))
     while True:
-        word = _eight(words, at)
-        quoted = word ^ _QUOTES
-        found = (((word - _BELOW_BLANK) & ~word) | ((quoted - _ONES) & ~quoted)) & _TOPS
-        if not found:
-            at += 8
-            continue
-        at += _lowest(found)
-        if _one(words, at) != np.uint64(0x22):
+        while not found:
+            at += 32
+            found = _quotes(words, np.uint64(at))
+        quote = at + _lowest(found)
+        if _one(words, quote) != np.uint64(0x22):
             return -1
         # A quote behind an odd number of backslashes is part of the text.
-        behind = at
-        while behind > begin and _one(words, behind - 1) == np.uint64(0x5C):
-            behind -= 1
-        if (at - behind) & 1 == 0:
-            return at
-        at += 1
+        if not _is_escaped(words, begin, quote):
+            return quote
+        found &= found - _ONE
+
+
+@numba.njit(nogil=True)
+def _is_escaped(words: Any, begin: int, at: int) -> Any:
+    """Whether the byte at `at` stands behind an odd number of backslashes."""
+    behind = at
+    while behind > begin and _one(words, behind - 1) == _BACKSLASH:
+        behind -= 1
+    return (at - behind) & 1 == 1
 
 
 @numba.njit(nogil=True)
@@ -248,11 +329,9 @@ def _is_text(words: Any, at: int, end: int) -> Any:
 def _is_ascii(words: Any, start: int, end: int) -> Any:
     """Whether none of these bytes is 0x7F or above; perhaps False where what follows them has such."""
     found = np.uint64(0)
-    for at in range(start, end, 8):
-        word = _eight(words, at)
-        # A byte of 0x7F, and none below, gets its top bit by the addition.
-        found |= word | (word + _ONES)
-    return found & _TOPS == np.uint64(0)
+    for at in range(start, end, 32):
+        found |= _others(words, np.uint64(at))
+    return found == np.uint64(0)
 
 
 @numba.njit(nogil=True)
@@ -260,7 +339,7 @@ def _is_plain(words: Any, start: int, end: int) -> Any:
     """Whether these bytes are ASCII without a backslash."""
     for at in range(start, end):
         code = _one(words, at)
-        if code == _BACKSLASH or code > _BELOW_TOPS & _BYTE:
+        if code == _BACKSLASH or code > np.uint64(0x7F):
             return False
     return True
 
@@ -269,17 +348,290 @@ def _is_plain(words: Any, start: int, end: int) -> Any:
 def _line_feeds(words: Any, size: int, found: Any) -> Any:
     """How many line feeds there are in the first `size` bytes; `found` has where."""
     count = 0
-    for begin in range(0, size, 8):
-        other = _eight(words, begin) ^ _LINE_FEEDS
-        # Here each of several zero bytes must be told, so no carry may leave its byte.
-        zeros = ~(((other & _BELOW_TOPS) + _BELOW_TOPS) | other | _BELOW_TOPS)
-        while zeros:
-            at = begin + _lowest(zeros)
-            if at < size:
-                found[count] = at
-                count += 1
-            zeros &= zeros - _ONE
+    for begin in range(0, size, 32):
+        feeds = _feeds(words, np.uint64(begin))
+        while feeds:
+            found[count] = begin + _lowest(feeds)
+            count += 1
+            feeds &= feeds - _ONE
+    # Behind them others may be.
+    while count and found[count - 1] >= size:
+        count -= 1
     return count
+
+
+@numba.njit(nogil=True)
+def _hash(words: Any, begin: int, size: int, secrets: Any) -> Any:
+    """A number of 32 bits for a text, by wyhash's way of mixing; nobody can foretell it without `secrets`."""
+    found = secrets[0] ^ np.uint64(size)
+    at = begin
+    end = begin + size
+    while at + 16 <= end:
+        found = _mixed(_eight(words, at) ^ secrets[1], _eight(words, at + 8) ^ found)
+        at += 16
+    if at + 8 <= end:
+        found = _mixed(_eight(words, at) ^ secrets[1], (_eight(words, at + 8) & _MASKS[end - at - 8]) ^ found)
+    else:
+        found = _mixed((_eight(words, at) & _MASKS[end - at]) ^ secrets[1], found)
+    return _mixed(found, secrets[2]) & _LOW_HALF
+
+
+@numba.njit(nogil=True)
+def _are_same(words: Any, begin: Any, values: Any, at: Any, size: Any) -> Any:
+    """Whether the text that begins at `begin` is the one so far behind the address `values`."""
+    one, other = np.uint64(words) + np.uint64(begin), values + np.uint64(at)
+    some = np.uint64(0)
+    last = np.uint64(max(size - 1, 0)) & ~np.uint64(31)
+    while some < last:
+        if _differing(one + some, other + some):
+            return False
+        some += np.uint64(32)
+    differing = _differing(one + last, other + last)
+    # Those behind the text don't count.
+    return differing & ((_ONE << (np.uint64(size) - last)) - _ONE) == np.uint64(0)
+
+
+@numba.njit(nogil=True)
+def _first_slot(key: Any, area: int, secrets: Any) -> Any:
+    """Where a key is looked for first in a table of `area` slots, which begin at the slot of that number."""
+    return area + np.int64(_mixed(key ^ secrets[3], secrets[2]) & np.uint64(area - 1))
+
+
+@numba.njit(nogil=True)
+def _next_slot(slot: int, area: int) -> Any:
+    return area + ((slot + 1) & (area - 1))
+
+
+@numba.njit(nogil=True)
+def _enter(slots: Any, areas: Any, text: int, slot: int, key: Any, number: int, secrets: Any) -> None:
+    """Put a key and its number in a free slot; the table becomes twice as large before it is half full."""
+    slots[slot] = (key << _HALF) | np.uint64(number + 1)
+    area = areas[text]
+    if 2 * (number + 1) <= area:
+        return
+    larger = 2 * area
+    areas[text] = larger
+    for place in range(larger, 2 * larger):
+        slots[place] = np.uint64(0)
+    for place in range(area, larger):
+        entry = slots[place]
+        if entry:
+            to = _first_slot(entry >> _HALF, larger, secrets)
+            while slots[to]:
+                to = _next_slot(to, larger)
+            slots[to] = entry
+
+
+@numba.njit(nogil=True)
+def _append(words: Any, begin: Any, end: Any, number: Any, values: Any, bounds: Any) -> None:
+    """Put a text behind the others of its column, of which there are so many."""
+    here = np.int64(bounds[number])
+    for some in range(0, end - begin, 8):
+        _stored(values, np.uint64(here + some), _eight(words, begin + some))
+    bounds[number + 1] = here + end - begin
+
+
+@numba.njit(nogil=True)
+def _number_texts(
+    words: Any,
+    text: int,
+    rows: int,
+    lefts: Any,
+    rights: Any,
+    absent: Any,
+    numbered: Any,
+    keys: Any,
+    values: Any,
+    bounds: Any,
+    counts: Any,
+    slots: Any,
+    areas: Any,
+    secrets: Any,
+) -> None:
+    """Say of a column's texts in so many rows which they are among its different ones, of which some are new.
+
+    Where they are looked for is known for all of them first, so that the processor can fetch it meanwhile.
+    """
+    area = areas[text]
+    for row in range(rows):
+        if not absent[row]:
+            keys[row] = _hash(words, lefts[row], rights[row] - lefts[row], secrets)
+            _wanted_soon(slots.ctypes.data, _first_slot(keys[row], area, secrets))
+    many = counts[text]
+    for row in range(rows):
+        numbered[row] = 0
+        if absent[row]:
+            continue
+        begin, end, key = np.int64(lefts[row]), np.int64(rights[row]), keys[row]
+        area = areas[text]
+        slot = _first_slot(key, area, secrets)
+        number = many
+        while True:
+            entry = slots[slot]
+            if not entry:
+                break
+            if entry >> _HALF == key:
+                other = np.int64(entry & _LOW_HALF) - 1
+                at = np.int64(bounds[other])
+                if bounds[other + 1] - at == end - begin and _are_same(words, begin, values, at, end - begin):
+                    number = other
+                    break
+            slot = _next_slot(slot, area)
+        numbered[row] = number
+        if number == many:
+            _append(words, begin, end, number, values, bounds)
+            _enter(slots, areas, text, slot, key, number, secrets)
+            many += 1
+    counts[text] = many
+
+
+@numba.njit(nogil=True)
+def _number_requests(
+    words: Any,
+    rows: int,
+    lefts: Any,
+    rights: Any,
+    targets: Any,
+    first_new: int,
+    method: Any,
+    protocol: Any,
+    numbered: Any,
+    values: Any,
+    bounds: Any,
+    counts: Any,
+    slots: Any,
+    areas: Any,
+    secrets: Any,
+    firsts: Any,
+) -> None:
+    """As `_number_texts` for requests, which are known by method, protocol and the number of the target.
+
+    Most targets are asked for in one way: `firsts` has for each target the first one, and its request.
+    Targets from number `first_new` on come in these rows for the first time.
+    """
+    many = counts[REQUEST]
+    for row in range(rows):
+        target = np.int64(targets[row])
+        way = np.int64(method[row]) * len(_PROTOCOL_WORDS) + protocol[row]
+        number = many
+        if target == first_new:
+            first_new += 1
+            firsts[target] = (np.uint64(way) << _HALF) | np.uint64(number)
+        elif firsts[target] >> _HALF == np.uint64(way):
+            number = np.int64(firsts[target] & _LOW_HALF)
+        else:
+            key = np.uint64(target * _WAYS + way)
+            area = areas[REQUEST]
+            slot = _first_slot(key, area, secrets)
+            while slots[slot] and slots[slot] >> _HALF != key:
+                slot = _next_slot(slot, area)
+            if slots[slot]:
+                number = np.int64(slots[slot] & _LOW_HALF) - 1
+            else:
+                _enter(slots, areas, REQUEST, slot, key, number, secrets)
+        numbered[row] = number
+        if number == many:
+            _append(words, lefts[row], rights[row], number, values, bounds)
+            many += 1
+    counts[REQUEST] = many
+
+
+@numba.njit(nogil=True)
+def _forwarded_texts(
+    words: Any, rows: int, lefts: Any, rights: Any, absent: Any, at: int, values: Any, bounds: Any
+) -> None:
+    """Put what `extra` is of so many rows behind the `at` before them."""
+    for row in range(rows):
+        here = np.int64(bounds[at + row])
+        if not absent[row]:
+            for some in range(3):
+                _stored(values, np.uint64(here + 8 * some), _FORWARDED_WORDS[some])
+            here += _FORWARDED_BYTES
+            size = np.int64(rights[row]) - lefts[row]
+            for some in range(0, size, 8):
+                _stored(values, np.uint64(here + some), _eight(words, lefts[row] + some))
+            _stored(values, np.uint64(here + size), _FORWARDED_END)
+            here += size + 2
+        bounds[at + row + 1] = here
+
+
+@numba.njit(nogil=True)
+def _take_texts(
+    words: Any,
+    begin: int,
+    end: int,
+    places: Any,
+    keys: Any,
+    bounds: Any,
+    values: Any,
+    width: int,
+    absent: Any,
+    known: Any,
+    numbered: Any,
+    counts: Any,
+    slots: Any,
+    areas: Any,
+    firsts: Any,
+    secrets: Any,
+    coded: Any,
+) -> None:
+    """The texts of the rows from `begin` to `end`, which stand between `places`, into their columns."""
+    rows = end - begin
+    first_new = counts[TARGET]
+    for text in (HOST, IDENTITY, USER, TARGET, REFERER, AGENT, REQUEST):
+        lefts, rights = places[0, text], places[1, text]
+        column = np.uint64(values + text * width)
+        if not coded[text]:
+            for row in range(rows):
+                right = lefts[row] if absent[text, begin + row] else rights[row]
+                _append(words, lefts[row], right, begin + row, column, bounds[text])
+            counts[text] = end
+        elif text == REQUEST:
+            _number_requests(
+                words,
+                rows,
+                lefts,
+                rights,
+                numbered[TARGET, begin:end],
+                first_new,
+                known[0, begin:end],
+                known[1, begin:end],
+                numbered[REQUEST, begin:end],
+                column,
+                bounds[REQUEST],
+                counts,
+                slots[REQUEST],
+                areas,
+                secrets,
+                firsts,
+            )
+        else:
+            _number_texts(
+                words,
+                text,
+                rows,
+                lefts,
+                rights,
+                absent[text, begin:end],
+                numbered[text, begin:end],
+                keys,
+                column,
+                bounds[text],
+                counts,
+                slots[text],
+                areas,
+                secrets,
+            )
+    _forwarded_texts(
+        words,
+        rows,
+        places[0, EXTRA],
+        places[1, EXTRA],
+        absent[EXTRA, begin:end],
+        begin,
+        np.uint64(values + EXTRA * width),
+        bounds[EXTRA],
+    )
 
 
 @numba.njit(nogil=True)
@@ -294,27 +646,32 @@ def _scan(
     begin: int,
     taken: Any,
     row: int,
+    most: int,
     room: int,
     last: Any,
     last_time: Any,
-    bounds: Any,
-    values: Any,
-    width: int,
     absent: Any,
     wide: Any,
     narrow: Any,
-    coded: Any,
+    known: Any,
+    places: Any,
 ) -> Any:
     """Read lines from line `begin` on; why it came back, the next line, the rows so far, and the room left.
 
     Every line that is not written just so is left out. One that becomes a row is marked in `taken`. Of the
     rows: `wide` has line number, byte offset, microseconds since 1970 and size; `narrow` status and minutes
-    east of UTC; `coded` method, protocol and format. The texts of a column stand one behind the other in
-    `width` bytes from the address `values` on, and `bounds` says where they begin and end; `absent` says
-    which of them are null, and, last, which sizes.
+    east of UTC; `known` method, protocol and format.
+
+    The different texts of a column stand one behind the other in `width` bytes from the address `values` on;
+    `bounds` says where they begin and end, `counts` how many they are, and `numbered` which of them a row
+    has. Where a column is not `coded`, and for `EXTRA`, they are those of all rows. `absent` says which are
+    null, and, last, which sizes. `slots` are a hash table for each column: the table of `areas[text]` slots
+    begins at the slot of that number, so each size has a place of its own. A slot that is not free has a key
+    in its upper half, and in its lower one the number of a text, and one more.
+
     `last` is the time seen last, as words, and `last_time` what it says.
     """
-    most = len(wide[0])
+    before = row
     for line in range(begin, len(starts)):
         start, end = starts[line], ends[line]
         length = end - start
@@ -413,65 +770,34 @@ def _scan(
                     continue
         if not _is_ascii(words, start, end) and not _is_text(words, start, end):
             continue
-        for text in range(TEXTS):
-            if text == HOST:
-                left, right = start, host
-            elif text == IDENTITY:
-                left, right = host + 1, identity
-            elif text == USER:
-                left, right = identity + 1, user
-            elif text == REQUEST:
-                left, right = request, request_end
-            elif text == TARGET:
-                left, right = method_end + 1, target_end
-            elif text == REFERER:
-                left, right = referer, closing
-            elif text == AGENT:
-                left, right = agent, agent_end
-            else:
-                left, right = forwarded, end - 1
-            is_absent = False
-            if text in (IDENTITY, USER) or text >= REFERER:
-                is_absent = (
-                    (text >= REFERER and at == end)
-                    or (text == EXTRA and form != NGINX_MAIN)
-                    or (right - left == 1 and _one(words, left) == _DASH)
-                )
-                absent[text, row] = is_absent
-            here = bounds[text, row]
-            if is_absent:
-                bounds[text, row + 1] = here
-                continue
-            behind = text * width + here
-            if text == EXTRA:
-                for some in range(3):
-                    _stored(values, np.uint64(behind + 8 * some), _FORWARDED_WORDS[some])
-                behind += _FORWARDED_BYTES
-                here += _FORWARDED_BYTES + 2
-            for some in range(0, right - left, 8):
-                _stored(values, np.uint64(behind + some), _eight(words, left + some))
-            if text == EXTRA:
-                _stored(values, np.uint64(behind + right - left), _FORWARDED_END)
-            bounds[text, row + 1] = here + right - left
+        here = row - before
+        for text, left, right in (
+            (HOST, start, host),
+            (IDENTITY, host + 1, identity),
+            (USER, identity + 1, user),
+            (REQUEST, request, request_end),
+            (TARGET, method_end + 1, target_end),
+            (REFERER, referer, closing),
+            (AGENT, agent, agent_end),
+            (EXTRA, forwarded, end - 1),
+        ):
+            places[0, text, here], places[1, text, here] = left, right
+            if text in (IDENTITY, USER, REFERER, AGENT, EXTRA):
+                absent[text, row] = right - left == 1 and _one(words, left) == _DASH
+        if form != NGINX_MAIN:
+            absent[EXTRA, row] = True
+            if form == COMMON:
+                absent[REFERER, row] = absent[AGENT, row] = True
         wide[0, row], wide[1, row] = numbers[line], offsets[line]
         wide[2, row], wide[3, row] = last_time[0], size
         absent[TEXTS, row] = is_dash
         narrow[0, row], narrow[1, row] = hundreds * 100 + tens * 10 + units, last_time[1]
-        coded[0, row], coded[1, row] = method, protocol
-        coded[2, row] = form
+        known[0, row], known[1, row] = method, protocol
+        known[2, row] = form
         taken[line] = True
         room -= length
         row += 1
     return DONE, len(starts), row, room
-
-
-@numba.njit(nogil=True)
-def _is_escaped(words: Any, begin: int, at: int) -> Any:
-    """Whether the byte at `at` stands behind an odd number of backslashes."""
-    behind = at
-    while behind > begin and _one(words, behind - 1) == _BACKSLASH:
-        behind -= 1
-    return (at - behind) & 1 == 1
 
 
 def _scan_at(
@@ -494,6 +820,15 @@ def _scan_at(
     absent: Any,
     wide: Any,
     narrow: Any,
+    known: Any,
+    numbered: Any,
+    counts: Any,
+    slots: Any,
+    areas: Any,
+    firsts: Any,
+    places: Any,
+    keys: Any,
+    secrets: Any,
     coded: Any,
     so_far: Any,
 ) -> Any:
@@ -502,28 +837,57 @@ def _scan_at(
     It gives why it came back; `so_far` has the next line, the rows so far, and the room left.
     """
     state = carray(so_far, (3,), np.int64)
-    code, state[0], state[1], state[2] = _scan(
-        words,
-        carray(starts, (lines,), np.int64),
-        carray(ends, (lines,), np.int64),
-        carray(numbers, (lines,), np.int64),
-        carray(offsets, (lines,), np.int64),
-        first_second,
-        end_second,
-        begin,
-        carray(taken, (lines,), np.bool_),
-        state[1],
-        state[2],
-        carray(last, (4,), np.uint64),
-        carray(last_time, (3,), np.int64),
-        carray(bounds, (TEXTS, rows + 1), np.int32),
-        values,
-        width,
-        carray(absent, (TEXTS + 1, rows), np.bool_),
-        carray(wide, (4, rows), np.int64),
-        carray(narrow, (2, rows), np.int16),
-        carray(coded, (3, rows), np.int32),
-    )
+    where = carray(places, (2, TEXTS, BATCH), np.int32)
+    bound, missing = carray(bounds, (TEXTS, rows + 1), np.int32), carray(absent, (TEXTS + 1, rows), np.bool_)
+    named, number = carray(known, (3, rows), np.int32), carray(numbered, (TEXTS, rows), np.int32)
+    code = FULL
+    while code == FULL:
+        before = state[1]
+        most = min(before + BATCH, rows)
+        code, begin, state[1], state[2] = _scan(
+            words,
+            carray(starts, (lines,), np.int64),
+            carray(ends, (lines,), np.int64),
+            carray(numbers, (lines,), np.int64),
+            carray(offsets, (lines,), np.int64),
+            first_second,
+            end_second,
+            begin,
+            carray(taken, (lines,), np.bool_),
+            before,
+            most,
+            state[2],
+            carray(last, (4,), np.uint64),
+            carray(last_time, (3,), np.int64),
+            missing,
+            carray(wide, (4, rows), np.int64),
+            carray(narrow, (2, rows), np.int16),
+            named,
+            where,
+        )
+        _take_texts(
+            words,
+            before,
+            state[1],
+            where,
+            carray(keys, (BATCH,), np.uint64),
+            bound,
+            values,
+            width,
+            missing,
+            named,
+            number,
+            carray(counts, (TEXTS,), np.int64),
+            carray(slots, (TEXTS, SLOTS), np.uint64),
+            carray(areas, (TEXTS,), np.int64),
+            carray(firsts, (rows,), np.uint64),
+            carray(secrets, (4,), np.uint64),
+            carray(coded, (TEXTS,), np.bool_),
+        )
+        # No room is left, and not only a batch is full.
+        if state[1] < before + BATCH:
+            break
+    state[0] = begin
     return code
 
 
@@ -541,7 +905,7 @@ _ARRAY: Final = types.voidptr
 ENTRIES: Final = {
     "scan": _entry(
         types.uint64, _NUMBER, *[_ARRAY] * 4, *[_NUMBER] * 3, _ARRAY, _NUMBER, *[_ARRAY] * 3, types.uint64,
-        _NUMBER, *[_ARRAY] * 5,
+        _NUMBER, *[_ARRAY] * 14,
     )(_scan_at),
     "line_feeds": _entry(types.uint64, _NUMBER, _ARRAY)(_line_feeds_at),
 }  # fmt: skip

@@ -185,6 +185,7 @@ class FileReader:
         self._given = Given(self._begin, self._end, self._site, source_file)
         self._quick: QuickReader = CombinedReader(self._given)
         self._chunk_bytes = chunk_bytes
+        self._table_bytes = chunk_bytes
         self._sample = Sample()
         self._knows_the_sample = False
         self._known = 0
@@ -237,7 +238,7 @@ class FileReader:
                 # Its rows' memory is used again when nobody looks at it any more.
                 del chunk
                 waiting = left_over = viewed = quick = 0
-            elif quick >= self._chunk_bytes:
+            elif quick >= self._table_bytes:
                 quick = 0
                 if rows := self._quick_rows():
                     yield ParsedChunk(rows, *_NO_ROWS)
@@ -267,6 +268,7 @@ class FileReader:
             reader = accelerator.quick_reader(self._given, self._log_bytes)
             if reader is not None:
                 self._quick = reader
+                self._table_bytes = max(self._table_bytes, reader.table_bytes)
                 self._lines.find_line_feeds = reader.line_feeds
 
     def _read_quickly(self, block: Block) -> npt.NDArray[np.bool_] | None:

@@ -37,3 +37,10 @@ LONGEST: Final = 1 << 16
 
 # Texts are copied eight bytes at a time, so as many may be written behind a text.
 SLACK: Final = 8
+
+# Hash tables of texts have up to half of so many slots, and at least the others.
+SLOTS: Final = 1 << 21
+SMALLEST_AREA: Final = 1 << 12
+
+# Rows whose texts are taken together: the lines are in the processor's nearest cache then.
+BATCH: Final = 256

@@ -3,13 +3,14 @@
 What belongs here: the memory that the scan fills, and the tables made of it. What does not: how a line is
 read (`byte_scan`), and whether the scan is used (`accelerator`).
 
-Texts are copied out of the block, one column behind the other: that costs less than to encode views, and
-nothing refers to the block any more.
+Of each column the different texts are copied out of the block, and rows have their numbers: a part has them
+so, too, so nobody need look at a text again, and nothing refers to the block any more.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline_assets.kernel import machine_code
@@ -21,9 +22,21 @@ from pipeline_assets.kernel.combined_lines import (
     dictionary,
     joined_rows,
 )
-from pipeline_assets.kernel.lines import Block
+from pipeline_assets.kernel.lines import PADDING_BYTES, Block
 from pipeline_assets.kernel.machine_code import address
-from pipeline_assets.kernel.scan_layout import FULL, METHODS, PROTOCOLS, SLACK, TEXTS
+from pipeline_assets.kernel.scan_layout import (
+    BATCH,
+    EXTRA,
+    FULL,
+    METHODS,
+    PROTOCOLS,
+    REQUEST,
+    SLACK,
+    SLOTS,
+    SMALLEST_AREA,
+    TARGET,
+    TEXTS,
+)
 from pipeline_assets.kernel.words import validity
 
 if TYPE_CHECKING:
@@ -35,17 +48,24 @@ _TEXT_COLUMNS: Final = (
     "extra",
 )
 _FORMATS: Final = ("combined", "common", "nginx_main")
-# So many bytes of log are one table at most: a chunk of the reader's, and the block that went over it. A line
-# has at least 60.
-_TABLE_BYTES: Final = 24 << 20
-_TABLE_ROWS: Final = _TABLE_BYTES // 60
+# So many bytes of log, and so many rows, are one table at most: a line has at least 60.
+_TABLE_BYTES: Final = 32 << 20
+_TABLE_ROWS: Final = SLOTS // 4
 _WIDTH: Final = _TABLE_BYTES + SLACK
 # So much memory of tables is kept free.
 _KEPT: Final = 2
+# Where more than so many of a table's rows have a target of their own, those of the next are not numbered.
+_UNLIKE_SHARE: Final = 0.75
 
 
 class ScannedReader:
-    """A `QuickReader` whose tables hold up to `_TABLE_BYTES` of log each."""
+    """A `QuickReader` whose tables hold up to `_TABLE_BYTES` of log each.
+
+    Rows should be asked for behind `table_bytes`, about six blocks: then they are a row group by themselves,
+    which takes over the numbers of a table's texts, but not those of two.
+    """
+
+    table_bytes: Final = 23 << 20
 
     def __init__(self, given: Given) -> None:
         import numpy as np
@@ -56,6 +76,10 @@ class ScannedReader:
         self._memory: _Memory | None = None
         self._full: list[CombinedRows] = []
         self._line_feeds = np.empty(0, np.int64)
+        self._coded = np.ones(TEXTS, np.bool_)
+        self._coded[EXTRA] = False
+        self._are_unlike = False
+        self._secrets = np.frombuffer(os.urandom(32), np.uint64)
 
     def take(self, block: Block) -> npt.NDArray[np.bool_] | None:
         """Which of the block's lines are rows now; None if none of them is."""
@@ -74,11 +98,12 @@ class ScannedReader:
         while code == FULL:
             if self._memory is None:
                 self._memory = self._free.pop() if self._free else _Memory()
+                self._memory.coded = self._coded.copy()
             memory = self._memory
             so_far[1:] = memory.rows, memory.room
             code = scan(
                 address(block.codes), len(taken), *addresses, *self._window, line, address(taken),
-                *memory.addresses, address(so_far),
+                *memory.addresses, address(self._secrets), address(memory.coded), address(so_far),
             )  # fmt: skip
             line, memory.rows, memory.room = so_far.tolist()
             if code == FULL:
@@ -88,6 +113,8 @@ class ScannedReader:
     def rows(self) -> CombinedRows | None:
         """The rows of the blocks taken since this was last asked; None if there are none."""
         self._finish()
+        if self._are_unlike:
+            self._coded[[REQUEST, TARGET]] = False
         some, self._full = self._full, []
         return some[0] if len(some) == 1 else joined_rows(some) if some else None
 
@@ -96,7 +123,7 @@ class ScannedReader:
         import numpy as np
 
         if len(self._line_feeds) < size:
-            self._line_feeds = np.empty(size, np.int64)
+            self._line_feeds = np.empty(size + PADDING_BYTES, np.int64)
         count = machine_code.loaded().line_feeds(address(codes), size, address(self._line_feeds))
         return self._line_feeds[:count].copy()
 
@@ -104,6 +131,7 @@ class ScannedReader:
         memory = self._memory
         if memory is not None and memory.rows:
             self._memory = None
+            self._are_unlike |= bool(memory.counts[TARGET] > _UNLIKE_SHARE * memory.rows)
             self._full.append(_rows_of(memory, _Lease(memory, self._free), self._given))
 
 
@@ -122,8 +150,13 @@ class _Memory:
         texts, rows = TEXTS, _TABLE_ROWS
         shapes: dict[str, tuple[tuple[int, ...], npt.DTypeLike]] = {
             "wide": ((4, rows), np.int64),
+            "slots": ((texts, SLOTS), np.uint64),
+            "firsts": ((rows,), np.uint64),
+            "keys": ((BATCH,), np.uint64),
+            "places": ((2, texts, BATCH), np.int32),
             "bounds": ((texts, rows + 1), np.int32),
-            "coded": ((3, rows), np.int32),
+            "known": ((3, rows), np.int32),
+            "numbered": ((texts, rows), np.int32),
             "narrow": ((2, rows), np.int16),
             "absent": ((texts + 1, rows), np.bool_),
             "values": ((texts * _WIDTH,), np.uint8),
@@ -136,16 +169,24 @@ class _Memory:
             arrays[name] = np.ndarray(shape, kind, memory, begin)
             begin += sizes[name]
         self.values, self.bounds, self.absent = arrays["values"], arrays["bounds"], arrays["absent"]
-        self.wide, self.narrow, self.coded = arrays["wide"], arrays["narrow"], arrays["coded"]
+        self.wide, self.narrow, self.known = arrays["wide"], arrays["narrow"], arrays["known"]
+        self.numbered, self.slots = arrays["numbered"], arrays["slots"]
+        self.counts, self.areas = np.zeros(texts, np.int64), np.full(texts, SMALLEST_AREA, np.int64)
+        self.coded = np.zeros(texts, np.bool_)
         self.last = np.zeros(4, np.uint64), np.zeros(3, np.int64)
         self.addresses: tuple[int, ...] = (
             rows, *map(address, (*self.last, self.bounds, self.values)), _WIDTH,
-            *map(address, (self.absent, self.wide, self.narrow, self.coded)),
+            *map(address, (self.absent, self.wide, self.narrow, self.known, self.numbered)),
+            *map(address, (self.counts, self.slots, self.areas, arrays["firsts"])),
+            *map(address, (arrays["places"], arrays["keys"])),
         )  # fmt: skip
         self.clear()
 
     def clear(self) -> None:
-        """Make it as new."""
+        """Make it as new, but for the size of its hash tables, for the next texts will be as many."""
+        for slots, area in zip(self.slots, self.areas.tolist(), strict=True):
+            slots[area : 2 * area] = 0
+        self.counts[:] = 0
         self.rows = 0
         self.room = _TABLE_BYTES
 
@@ -179,20 +220,24 @@ def _rows_of(memory: _Memory, lease: _Lease, given: Given) -> CombinedRows:
         return pa.Array.from_buffers(kind, count, [bitmap, viewed(array[:count])], nulls)
 
     def text(number: int) -> Any:
-        bounds = memory.bounds[number, : count + 1]
+        many = int(memory.counts[number]) if number != EXTRA else count
+        bounds = memory.bounds[number, : many + 1]
         begin = number * _WIDTH
+        data = viewed(memory.values[begin : begin + int(bounds[-1])])
         is_null = memory.absent[number, :count]
+        if memory.coded[number]:
+            known = pa.StringArray.from_buffers(many, viewed(bounds), data)
+            return pa.DictionaryArray.from_arrays(values(memory.numbered[number], pa.int32(), is_null), known)
         nulls = int(np.count_nonzero(is_null))
         if nulls == count:
             return pa.nulls(count, pa.string())
         there = validity(is_null) if nulls else None
-        data = viewed(memory.values[begin : begin + int(bounds[-1])])
         return pa.StringArray.from_buffers(count, viewed(bounds), data, there, nulls)
 
     known = {"method": METHODS, "protocol": PROTOCOLS, "format": _FORMATS}
     coded = {
         name: dictionary(texts, values(index, pa.int32()))
-        for (name, texts), index in zip(known.items(), memory.coded, strict=True)
+        for (name, texts), index in zip(known.items(), memory.known, strict=True)
     }
     table = bronze_table(
         {
@@ -210,7 +255,7 @@ def _rows_of(memory: _Memory, lease: _Lease, given: Given) -> CombinedRows:
     )
     formats: dict[str, tuple[int, int]] = {}
     for number, name in enumerate(_FORMATS):
-        mine = np.flatnonzero(memory.coded[2, :count] == number)
+        mine = np.flatnonzero(memory.known[2, :count] == number)
         if len(mine):
             formats[name] = (len(mine), int(memory.wide[0, mine[0]]))
     return CombinedRows(table, _TABLE_BYTES - memory.room + ROW_BYTES * count, formats)

@@ -135,19 +135,29 @@ class Encoder:
 
 
 def _unlike(rows: pl.DataFrame | pa.Table) -> set[str]:
-    """Which of the columns that may recur don't in these rows."""
+    """Which of the columns that may recur don't in these rows; those that come as dictionaries do."""
+    import pyarrow as pa
+
     found = set()
     names = rows.columns if isinstance(rows, pl.DataFrame) else rows.column_names
     for name in _PERHAPS_UNLIKE.intersection(names):
         some = rows[name][:_SAMPLE_ROWS]
-        texts = some if isinstance(some, pl.Series) else series(name, some)
+        if isinstance(some, pl.Series):
+            texts = some
+        elif pa.types.is_dictionary(some.type):
+            continue
+        else:
+            texts = series(name, some)
         if texts.n_unique() > _UNLIKE_SHARE * len(texts):
             found.add(name)
     return found
 
 
 def _schema(table: Table, rows: pl.DataFrame | pa.Table) -> pa.Schema:
-    """Arrow's types for the table's columns; texts are views unless these rows have them as they are."""
+    """Arrow's types for the table's columns; texts are views unless these rows have them as they are.
+
+    Those that these rows have as dictionaries are dictionaries in the whole part.
+    """
     import pyarrow as pa
 
     empty = table.empty().to_arrow(compat_level=pl.CompatLevel.newest()).schema
@@ -155,7 +165,8 @@ def _schema(table: Table, rows: pl.DataFrame | pa.Table) -> pa.Schema:
     if isinstance(rows, pl.DataFrame):
         known = {name: pa.large_string() for name in _coded(rows)}
     else:
-        known = dict.fromkeys(_DICTIONARIES, pa.string())
+        already = (field.name for field in rows.schema if pa.types.is_dictionary(field.type))
+        known = dict.fromkeys((*_DICTIONARIES, *already), pa.string())
         if texts not in rows.schema.types:
             texts = pa.string()
     types = {pl.String(): texts, pl.Binary(): pa.binary_view()}

@@ -40,6 +40,7 @@ from pipeline_assets.kernel.decompress import open_decompressed
 from pipeline_assets.kernel.lines import CHUNK_BYTES, PADDING_BYTES, Block, LineReader
 from pipeline_assets.kernel.machine_code import address
 from pipeline_assets.kernel.parse import FileReader
+from pipeline_assets.kernel.scan_layout import METHODS, PROTOCOLS
 from pipeline_assets.kernel.scanned_lines import ScannedReader
 from pipeline_assets.kernel.schemas import BRONZE_REQUESTS
 from pipeline_assets.settings import Settings
@@ -178,6 +179,40 @@ def test_tables_that_are_full_go_on_in_another(monkeypatch: pytest.MonkeyPatch) 
     assert len(assert_same(ScannedReader, content).requests) == 50
 
 
+class Colliding(ScannedReader):
+    """To which all texts have the same hash."""
+
+    def __init__(self, given: Given) -> None:
+        super().__init__(given)
+        self._secrets = np.zeros(4, np.uint64)
+
+
+@pytest.mark.parametrize("kind", [ScannedReader, Colliding])
+def test_texts_are_numbered(kind: type[ScannedReader]) -> None:
+    """Of every length, alike but for one byte, with all methods, and more than the first hash table takes."""
+    texts = [f"{'x' * size}{last}" for size in range(70) for last in ("", "y", "z", "é")]
+    lines = [access_line(host=f"h{text}", tail=f' "{text}" "{text[::-1]}"') for text in texts]
+    ways = [f"{method} /{way} {protocol}" for method in METHODS for protocol in PROTOCOLS for way in "ab"]
+    lines += [access_line(request=way, user=f"u{number % 3}") for number, way in enumerate(ways * 2)]
+    many = scan_layout.SMALLEST_AREA
+    lines += [access_line(request=f"GET /{number % many} HTTP/1.1", tail="") for number in range(2 * many)]
+    assert len(assert_same(kind, joined(lines + lines[:500])).requests) == len(lines) + 500
+
+
+def test_targets_that_hardly_recur_are_not_numbered() -> None:
+    reader = ScannedReader(ANYTHING)
+    kinds = []
+    for begin in (0, 100):
+        lines = joined(access_line(request=f"GET /{begin + number} HTTP/1.1") for number in range(100))
+        for block in LineReader(io.BytesIO(lines)).blocks():
+            reader.take(block)
+        found = reader.rows()
+        assert found is not None
+        assert found.frame("target")["target"].to_list() == [f"/{begin + number}" for number in range(100)]
+        kinds.append({name: str(found.table.schema.field(name).type) for name in ("request", "referer")})
+    assert kinds[0]["request"] == kinds[0]["referer"] == kinds[1]["referer"] != kinds[1]["request"]
+
+
 def test_memory_of_a_table_is_used_again_only_when_nobody_looks_at_it() -> None:
     reader = ScannedReader(ANYTHING)
 
@@ -295,12 +330,17 @@ def some_rows() -> bytes:
     )
 
 
-def test_every_engine_reads_what_it_wrote(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("chunk_bytes", "unlike"), [(CHUNK_BYTES, 0.75), (40_000, 0.75), (40_000, 0.0)])
+def test_every_engine_reads_what_it_wrote(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, chunk_bytes: int, unlike: float
+) -> None:
+    """Also where a row group is of several tables, and where targets are numbered in some of them alone."""
     monkeypatch.setattr(parse, "CombinedReader", ScannedReader)
+    monkeypatch.setattr(scanned_lines, "_UNLIKE_SHARE", unlike)
     content = some_rows()
     encoder = Encoder(BRONZE_REQUESTS)
     wanted = []
-    for chunk in FileReader(io.BytesIO(content), "logs/x/a.log", ANY_TIME, chunk_bytes=40_000):
+    for chunk in FileReader(io.BytesIO(content), "logs/x/a.log", ANY_TIME, chunk_bytes=chunk_bytes):
         wanted.append(chunk.requests)
         for table, rows, size in chunk.tables():
             if table == "requests":

@@ -7,8 +7,8 @@ What belongs here: which parts must be cleaned, and the commit. What does not: w
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import groupby
-from typing import Final
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -16,19 +16,25 @@ from pipeline_assets.compute.abreast import abreast
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.derive import Attempt, Derivation, refresh_layer
 from pipeline_assets.kernel import codes
-from pipeline_assets.kernel.clean import CLEANERS
+from pipeline_assets.kernel.clean import CLEANERS, REQUESTS_FROM_BRONZE, clean_table
 from pipeline_assets.kernel.schemas import BRONZE
+from pipeline_assets.storage.coded_parts import read_groups
 from pipeline_assets.storage.manifests import Manifest, Part
 from pipeline_assets.storage.parts import PartWriter, part_paths, scan_table
 from pipeline_assets.storage.quarantine import InvalidRowsError
 from pipeline_assets.storage.units import Unit
 
-# So many rows or so are a piece: two are cleaned at once, while one is encoded. A part of bronze has about
-# twice as many.
-_PIECE_ROWS: Final = 100_000
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-# Rows of a part: the first of them and how many; None: all that are left, should it hold more than it says.
-_Piece = tuple[Part, int, int | None]
+# So many rows or more are a piece: two are cleaned at once, while one is encoded. A row group of bronze has
+# about as many.
+_PIECE_ROWS: Final = 80_000
+_CLEANED: Final = {name: BRONZE["requests"].schema[name] for name in REQUESTS_FROM_BRONZE}
+
+if TYPE_CHECKING:
+    # Some rows of a part: those of requests are read, with dictionaries.
+    _Piece = tuple[Part, pl.LazyFrame | pa.Table]
 
 
 def refresh_silver(context: Context, unit: Unit, *, reuse: bool) -> Manifest | None:
@@ -59,20 +65,29 @@ def _write_large(
 ) -> Iterator[tuple[Part, int]]:
     """As `_write_small`, but that some rows of a part are cleaned at a time, while others are encoded."""
 
-    def cleaned(piece: _Piece) -> tuple[Part, pl.DataFrame]:
-        part, begin, count = piece
-        return part, CLEANERS[part.table](_rows_of(context, unit, part).slice(begin, count)).collect()
+    def cleaned(piece: _Piece) -> tuple[Part, pl.DataFrame | pa.Table]:
+        part, rows = piece
+        if isinstance(rows, pl.LazyFrame):
+            return part, CLEANERS[part.table](rows).collect()
+        return part, clean_table(rows)
 
-    pieces = (piece for part in parts for piece in _pieces_of(part))
+    pieces = (piece for part in parts for piece in _pieces_of(context, unit, part))
     for part, some in groupby(abreast(cleaned, pieces), lambda found: found[0]):
-        yield part, writer.write_frames(part.table, (frame for _, frame in some))
+        yield part, writer.write_frames(part.table, (rows for _, rows in some))
 
 
-def _pieces_of(part: Part) -> Iterator[_Piece]:
-    pieces = max(1, round(part.rows / _PIECE_ROWS))
-    bounds = [part.rows * number // pieces for number in range(pieces)]
-    for begin, end in zip(bounds, [*bounds[1:], None], strict=True):
-        yield part, begin, None if end is None else end - begin
+def _pieces_of(context: Context, unit: Unit, part: Part) -> Iterator[_Piece]:
+    if part.table == "requests":
+        (path,) = part_paths("bronze", unit, [part])
+        for table in read_groups(context.store, path, _CLEANED, path, _PIECE_ROWS):
+            yield part, table
+        return
+    rows = _rows_of(context, unit, part)
+    # The last one has all that are left, should the part hold more than it says.
+    bounds = [*range(0, max(1, part.rows - _PIECE_ROWS // 2), _PIECE_ROWS), None]
+    for begin, end in pairwise(bounds):
+        assert begin is not None
+        yield part, rows.slice(begin, None if end is None else end - begin)
 
 
 def _rows_of(context: Context, unit: Unit, part: Part) -> pl.LazyFrame:

@@ -6,16 +6,19 @@ what its user agent is. What does not: anything that needs a second row (`rollup
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from pipeline_assets.kernel import codes, referrers, user_agents
-from pipeline_assets.kernel.codes import answers, coded
-from pipeline_assets.kernel.escapes import undo
+from pipeline_assets.kernel import referrers, user_agents
+from pipeline_assets.kernel.escapes import ESCAPED_COLUMNS, undo
 from pipeline_assets.kernel.message_templates import template_of
 from pipeline_assets.kernel.schemas import BRONZE_REQUESTS, SILVER_ERRORS, SILVER_REQUESTS
+from pipeline_assets.kernel.texts_by_number import Texts
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # GoAccess 1.7's `static-file` (goaccess.conf), and what has become common on the web since.
 _STATIC_FILE: Final = (
@@ -24,59 +27,73 @@ _STATIC_FILE: Final = (
     r"|webp|avif|webm|eot|otf|map|wasm|mjs)$"
 )
 STATUS_CLASSES: Final = pl.Series(["other", "1xx", "2xx", "3xx", "4xx", "5xx"])
-_CODED_CLASSES: Final = STATUS_CLASSES.cast(pl.Categorical(pl.Categories.random()))
-_FROM_BRONZE: Final = [name for name in BRONZE_REQUESTS.column_names if name in SILVER_REQUESTS.column_names]
+_NO_TEXT: Final = pl.Series([None], dtype=pl.String)
+# What cleaning asks of texts, by distinct value.
+_ASKED: Final = ("format", "site", *ESCAPED_COLUMNS)
+REQUESTS_FROM_BRONZE: Final = [
+    name for name in BRONZE_REQUESTS.column_names if name in SILVER_REQUESTS.column_names
+]
 
 
 def clean_requests(bronze: pl.LazyFrame) -> pl.LazyFrame:
-    """Bronze `requests` to silver `requests` (columns: `schemas.SILVER_REQUESTS`).
+    """Bronze `requests` to silver `requests` (columns: `schemas.SILVER_REQUESTS`). The rows are collected.
 
-    What servers escaped is plain here. The rows are collected; user agents, referrers and paths are looked at
-    by distinct value. Where rows are many, they and what they say are coded (`codes`), so that whoever
-    encodes them need not look for what is distinct again.
+    What servers escaped is plain here. User agents, referrers and paths are looked at by distinct value.
     """
-    rows = undo(bronze.select(_FROM_BRONZE).collect())
-    target = pl.col("target")
+    rows = bronze.select(REQUESTS_FROM_BRONZE).collect()
+    texts, others = _said({name: Texts.of(rows[name]) for name in _ASKED}, rows)
+    said = [column.at(slice(None)).alias(name) for name, column in texts.items()]
+    return rows.with_columns(*said, *others).select(SILVER_REQUESTS.column_names).lazy()
+
+
+def clean_table(bronze: pa.Table) -> pa.Table:
+    """As `clean_requests`, for rows whose texts are dictionaries, and stay so (`REQUESTS_FROM_BRONZE`)."""
+    import pyarrow as pa
+
+    rows = pl.from_arrow(bronze.select(["timestamp", "status"]))
+    assert isinstance(rows, pl.DataFrame)
+    texts, others = _said({name: Texts.of_column(bronze.column(name)) for name in _ASKED}, rows)
+    columns = {name: bronze.column(name) for name in bronze.column_names}
+    columns |= {name: column.dictionary() for name, column in texts.items()}
+    columns |= {column.name: column.to_arrow() for column in others}
+    return pa.table({name: columns[name] for name in SILVER_REQUESTS.column_names})
+
+
+def _said(texts: Mapping[str, Texts], rows: pl.DataFrame) -> tuple[dict[str, Texts], list[pl.Series]]:
+    """What silver has of some rows that bronze has not: texts that are new or plain now, and other columns.
+
+    `texts` are those of `_ASKED`; `rows` have `timestamp` and `status`.
+    """
+    plain = undo(texts)
+    asked = {**texts, **plain}
     # Browsers send no fragment, so it is looked for once, and hardly ever cut off.
-    if rows["target"].str.contains("#", literal=True).any():
+    target = pl.col("target")
+    known = asked["target"].known
+    if known.str.contains("#", literal=True).any():
         target = target.str.splitn("#", 2).struct[0]
-    parts = target.str.splitn("?", 2)
-    rows = rows.with_columns(path=parts.struct[0], query=parts.struct[1])
-    are_many = rows.height >= codes.MANY_ROWS
-    code = _coded if are_many else _as_they_are
-    rows = code(rows, ("user_agent", "referer", "path"))
-    # A log is mostly of one site, and then a Referer says by itself whether it is the site's own.
-    is_of_one_site = bool(rows["site"].n_unique() == 1)
-    site = rows["site"][0] if is_of_one_site else None
-    found = [
-        rows,
-        answers(rows["user_agent"], lambda texts: code(_agents(texts))),
-        answers(rows["referer"], lambda texts: code(_referrers(texts, site))),
-        answers(rows["path"], lambda texts: code(_path_kinds(texts))),
-    ]
+    parts = known.to_frame("target").select(target.str.splitn("?", 2).struct.unnest()).get_columns()
+    path, query = (asked["target"].told(part) for part in parts)
+    kind = path.asked(_path_kinds).to_series()
+    agents = asked["user_agent"].asked(_agents)
+    is_bot = agents["is_bot"].fill_null(value=False).gather(asked["user_agent"].numbers)
+    status = rows.select(status_class_number().cast(pl.Int32)).to_series().to_numpy()
     return (
-        pl.concat(found, how="horizontal")
-        .lazy()
-        .with_columns(
-            *_event_time(),
-            status_class=status_class(_CODED_CLASSES if are_many else STATUS_CLASSES),
-            referrer_kind=(pl.col("referrer_kind") if is_of_one_site else _kind_at(pl.col("site"))).fill_null(
-                "direct"
-            ),
-            # A request without a user agent says nothing of a bot.
-            is_bot=pl.col("is_bot").fill_null(value=False),
-            device=pl.col("device").fill_null("other"),
-        )
-        .select(SILVER_REQUESTS.column_names)
+        {
+            **plain,
+            "path": path,
+            "query": query,
+            "path_kind": path.told(kind),
+            "status_class": Texts(status, pl.concat([STATUS_CLASSES, _NO_TEXT])),
+            **_referrers_of(asked["referer"], asked["site"]),
+            **{
+                name: asked["user_agent"].told(agents[name])
+                for name in ("bot", "browser", "browser_version", "os")
+            },
+            "device": asked["user_agent"].told(agents["device"].fill_null("other")),
+        },
+        # A request without a user agent says nothing of a bot.
+        [is_bot, *rows.select(*_event_time()).get_columns()],
     )
-
-
-def _coded(rows: pl.DataFrame, names: Collection[str] = ()) -> pl.DataFrame:
-    return coded(rows.lazy(), names).collect()
-
-
-def _as_they_are(rows: pl.DataFrame, names: Collection[str] = ()) -> pl.DataFrame:
-    return rows
 
 
 def _agents(texts: pl.Series) -> pl.DataFrame:
@@ -91,14 +108,27 @@ def _path_kinds(texts: pl.Series) -> pl.DataFrame:
     return pl.DataFrame({"path": texts}).select(path_kind=kind)
 
 
-def _kind_at(site: pl.Expr) -> pl.Expr:
-    """`referrer_kind` where a site's own pages are none of another's. A site without a name has none."""
-    is_own = referrers.is_own(pl.col("referrer_host").cast(pl.String), site)
-    return pl.when(is_own).then(pl.lit("own")).otherwise("referrer_kind")
+def _referrers_of(referer: Texts, site: Texts) -> dict[str, Texts]:
+    """Host, kind and phrase of Referers, the kind at the sites of the rows: only of one a page is its own."""
+    import numpy as np
+
+    found = referer.asked(_referrers)
+    sites = np.unique(site.numbers)
+    # By site and Referer; a log is mostly of one site.
+    place = np.searchsorted(sites, site.numbers) * referer.size + referer.numbers
+    asked = pl.concat(found.with_columns(site=site.known.gather([number] * found.height)) for number in sites)
+    is_own = referrers.is_own(pl.col("referrer_host"), pl.col("site"))
+    kind = pl.when(is_own).then(pl.lit("own")).otherwise("referrer_kind").fill_null("direct")
+    kinds = asked.select(kind).to_series()
+    return {
+        "referrer_host": referer.told(found["referrer_host"]),
+        "referrer_kind": Texts(place, kinds).told(kinds),
+        "search_phrase": referer.told(found["search_phrase"]),
+    }
 
 
-def _referrers(texts: pl.Series, site: str | None) -> pl.DataFrame:
-    """Host, kind and phrase of Referers. The kind is that at a site; without one, what it is at any."""
+def _referrers(texts: pl.Series) -> pl.DataFrame:
+    """Host, kind and phrase of Referers; the kind is what it is at any site."""
     referer, host = pl.col("referer"), pl.col("referrer_host")
     asked = pl.DataFrame({"referer": texts}).with_columns(referrer_host=referrers.host_of(referer))
     kind = asked.select(referrers.kind_of(referer, host)).to_series()
@@ -108,8 +138,7 @@ def _referrers(texts: pl.Series, site: str | None) -> pl.DataFrame:
     if searches.len():
         said = asked[searches].select(referrers.phrase_of(referer, host)).to_series()
         phrase = phrase.scatter(searches, said)
-    found = asked.select("referrer_host", referrer_kind=kind, search_phrase=phrase)
-    return found if site is None else found.with_columns(referrer_kind=_kind_at(pl.lit(site)))
+    return asked.select("referrer_host", referrer_kind=kind, search_phrase=phrase)
 
 
 def clean_errors(bronze: pl.LazyFrame) -> pl.LazyFrame:

@@ -12,9 +12,12 @@ text around, stay as written: a terminal or a page would obey them.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import polars as pl
+
+from pipeline_assets.kernel.texts_by_number import Texts
 
 ESCAPED_COLUMNS: Final = ("user", "request", "target", "referer", "user_agent")
 # By the formats' names. JSON has escapes of its own, which its reader undoes; other formats have none.
@@ -23,24 +26,30 @@ _ESCAPES: Final = re.compile(r'(?:\\x[0-9A-Fa-f]{2})+|\\["\\]')
 _UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 
 
-def undo(requests: pl.DataFrame) -> pl.DataFrame:
-    """The rows of `requests` without their servers' escapes; each distinct text is looked at once."""
-    formats = requests["format"].unique()
-    escaping = requests["format"].is_in(formats.filter(formats.str.contains(_FORMATS)).implode())
-    plain = []
-    for column in ESCAPED_COLUMNS:
-        texts = requests[column]
+def undo(columns: Mapping[str, Texts]) -> dict[str, Texts]:
+    """Columns of requests, `format` among them, without their servers' escapes: those that have some.
+
+    Each distinct text is looked at once.
+    """
+    escaping = columns["format"].known.str.contains(_FORMATS).fill_null(value=False).to_numpy()
+    is_escaping = escaping[columns["format"].numbers]
+    if not is_escaping.any():
+        return {}
+    plain = {}
+    for name in ESCAPED_COLUMNS:
+        texts = columns[name]
         # A row in some hundreds has an escape, so it is the others that must cost nothing.
-        places = (texts.str.contains("\\", literal=True) & escaping).arg_true()
-        if places.len():
-            plain.append(texts.clone().scatter(places, _undone(texts.gather(places))))
-    return requests.with_columns(plain)
-
-
-def _undone(texts: pl.Series) -> pl.Series:
-    found = texts.unique()
-    plain = [_ESCAPES.sub(_said, text) for text in found.to_list()]
-    return texts.replace(found, pl.Series(plain, dtype=pl.String))
+        places = texts.known.str.contains("\\", literal=True).arg_true()
+        if not places.len():
+            continue
+        said = pl.Series([_ESCAPES.sub(_said, text) for text in texts.known.gather(places)], dtype=pl.String)
+        if is_escaping.all():
+            plain[name] = texts.replaced(places, said)
+        else:
+            # What an escaping format says stands behind what the others do.
+            both = pl.concat([texts.known, texts.known.clone().scatter(places, said)])
+            plain[name] = Texts(texts.numbers + texts.size * is_escaping, both).told(both)
+    return plain
 
 
 def _said(found: re.Match[str]) -> str:

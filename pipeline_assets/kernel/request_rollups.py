@@ -33,7 +33,6 @@ from pipeline_assets.kernel.schemas import (
 )
 from pipeline_assets.kernel.texts_by_number import Texts, joined
 from pipeline_assets.kernel.visits import GAP_US
-from pipeline_assets.kernel.words import series
 
 if TYPE_CHECKING:
     import numpy as np
@@ -161,7 +160,7 @@ def prepared(rows: pl.DataFrame | pa.Table) -> Requests:
         texts = {name: Texts.of(rows[name]) for name in _TEXTS}
         others = rows.select(_OTHERS)
     else:
-        texts = {name: text_column(name, rows.column(name)) for name in _TEXTS}
+        texts = {name: Texts.of_column(rows.column(name)) for name in _TEXTS}
         found = pl.from_arrow(rows.select(_OTHERS))
         assert isinstance(found, pl.DataFrame)
         others = found.rechunk()
@@ -180,15 +179,6 @@ def prepared(rows: pl.DataFrame | pa.Table) -> Requests:
     order = order[sorting(visitor[order])]
     return Requests(
         {name: text.in_order(order) for name, text in texts.items()}, others[order], visitor[order]
-    )
-
-
-def text_column(name: str, column: pa.ChunkedArray) -> Texts:
-    """One column of texts, which may be dictionaries."""
-    import pyarrow as pa
-
-    return (
-        Texts.of_dictionary(column) if pa.types.is_dictionary(column.type) else Texts.of(series(name, column))
     )
 
 

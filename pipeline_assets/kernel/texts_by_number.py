@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from pipeline_assets.kernel.words import series
+from pipeline_assets.kernel.codes import spellings
+from pipeline_assets.kernel.words import copied, series, validity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,14 +44,27 @@ class Texts:
     @classmethod
     def of(cls, texts: pl.Series) -> Texts:
         """Texts, or coded texts."""
-        rows = texts if texts.dtype == pl.Categorical else texts.cast(pl.Categorical(pl.Categories.random()))
-        distinct = rows.unique(maintain_order=True).drop_nulls()
+        if texts.dtype != pl.Categorical:
+            # Categories that nobody has used are numbered as they come.
+            rows = texts.cast(pl.Categorical(pl.Categories.random()))
+            known = spellings(rows)
+            return cls(_numbers(rows.to_physical(), known.len()), _with_null(known))
+        distinct = texts.unique(maintain_order=True).drop_nulls()
         places = distinct.to_physical()
         highest = places.max()
         here = pl.zeros(highest + 1 if isinstance(highest, int) else 0, pl.Int32, eager=True)
         here = here.scatter(places, pl.int_range(places.len(), dtype=pl.Int32, eager=True))
-        numbers = here.gather(rows.to_physical()).fill_null(places.len())
-        return cls(numbers.to_numpy(), _with_null(distinct.cast(pl.String)))
+        return cls(
+            _numbers(here.gather(texts.to_physical()), places.len()), _with_null(distinct.cast(pl.String))
+        )
+
+    @classmethod
+    def of_column(cls, column: pa.ChunkedArray) -> Texts:
+        """One column of Arrow's, which may be dictionaries."""
+        import pyarrow as pa
+
+        is_dictionary = pa.types.is_dictionary(column.type)
+        return cls.of_dictionary(column) if is_dictionary else cls.of(series("", column))
 
     @classmethod
     def of_dictionary(cls, column: pa.ChunkedArray) -> Texts:
@@ -60,7 +74,7 @@ class Texts:
             return cls.of(pl.Series([], dtype=pl.String))
         known = series("", column.chunk(0).dictionary)
         numbers = pl.concat([series("", chunk.indices) for chunk in column.chunks])
-        return cls(numbers.fill_null(known.len()).rechunk().to_numpy(), _with_null(known))
+        return cls(_numbers(numbers, known.len()), _with_null(known))
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -89,9 +103,33 @@ class Texts:
         other = Texts.of(said)
         return Texts(other.numbers[self.numbers], other.known)
 
+    def replaced(self, places: pl.Series, texts: pl.Series) -> Texts:
+        """The rows with other texts for those known at these places, which are few."""
+        known = self.known.clone().scatter(places, texts)
+        if texts.n_unique() == texts.len() and not self.known.is_in(texts.implode()).any():
+            return Texts(self.numbers, known)
+        return self.told(known)
+
+    def dictionary(self) -> pa.DictionaryArray:
+        """The rows as Arrow has them."""
+        import pyarrow as pa
+
+        known = copied(self.known[:-1].to_arrow(compat_level=pl.CompatLevel.newest()))
+        null = self.is_null()
+        numbers = pa.Array.from_buffers(
+            pa.int32(),
+            len(self),
+            [validity(null) if null.any() else None, pa.py_buffer(self.numbers.astype("int32", copy=False))],
+        )
+        return pa.DictionaryArray.from_arrays(numbers, known)
+
     def in_order(self, order: Places) -> Texts:
         """The rows in another order."""
         return Texts(self.numbers[order], self.known)
+
+
+def _numbers(numbers: pl.Series, of_null: int) -> Numbers:
+    return numbers.cast(pl.Int32).fill_null(of_null).rechunk().to_numpy()
 
 
 def _with_null(known: pl.Series) -> pl.Series:

@@ -82,7 +82,7 @@ class Encoder:
         if self._waiting_bytes >= _GROUP_BYTES:
             self._behind.run(partial(self._encode, self._group()))
 
-    def encode(self, rows: pl.DataFrame) -> None:
+    def encode(self, rows: pl.DataFrame | pa.Table) -> None:
         """Encode rows of the table's columns, here and now, as a row group of their own."""
         self.rows += len(rows)
         self._encode([rows])

@@ -77,18 +77,19 @@ class PartWriter:
             self.store.delete(path)
         return count
 
-    def write_frames(self, table: str, frames: Iterable[pl.DataFrame]) -> int:
-        """Write rows of a table, whose texts may be coded, as one part, a row group a frame; their number.
+    def write_frames(self, table: str, frames: Iterable[pl.DataFrame | pa.Table]) -> int:
+        """Write rows of a table as one part, a row group a frame; their number.
 
-        Each is encoded while the next is made, so two at most are in memory. A later call, or `parts`, raises
-        `InvalidRowsError` where the part doesn't hold as many rows.
+        Texts may be coded, or dictionaries. Each frame is encoded while the next is made, so two at most are
+        in memory. A later call, or `parts`, raises `InvalidRowsError` where the part doesn't hold as many
+        rows.
         """
         encoder = Encoder(LAYERS[self.layer][table])
         rows = 0
         for frame in frames:
             check_rows(frame, LAYERS[self.layer][table])
-            rows += frame.height
-            if frame.height:
+            rows += len(frame)
+            if len(frame):
                 self._behind.run(partial(encoder.encode, frame))
         if rows:
             self._behind.run(partial(self._create_proved, table, self._next_path(table), encoder))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from datetime import date
 from typing import Any
 
@@ -15,8 +14,6 @@ from polars.testing import assert_frame_equal
 
 from pipeline_assets.kernel import codes
 from pipeline_assets.kernel.codes import answers, coded, in_order, numbered, sorting, spelled
-from pipeline_assets_tests.kernel.rebuild import access_line, joined
-from pipeline_assets_tests.kernel.rolling import silver_of
 
 TEXTS = st.lists(
     st.none() | st.sampled_from(["", "a", "b", "ä", "Z", "\x00"]) | st.text(max_size=3), max_size=30
@@ -99,28 +96,3 @@ def test_rows_come_in_the_order_that_sorting_gives_them(rows: list[tuple[Any, ..
     keys = ["two", "day", "one", "is", "n"]
     found = spelled(in_order(coded(frame.lazy()).collect(), keys).lazy()).collect()
     assert_frame_equal(found, frame.sort(keys, nulls_last=True))
-
-
-@pytest.mark.parametrize("sites", [1, 2])
-def test_cleaned_rows_are_the_same_whether_they_are_coded_or_not(
-    sites: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    generator = random.Random(7)
-    referers = ("-", "", "https://www.google.com/search?q=a+b", "http://a.example/x", r"http://b/\"q\"")
-    agents = ("-", "", "curl/8.5.0", "Googlebot/2.1", r"a \"b\"")
-    targets = ("/", "/a.css?x#y", "/a?b?c", "/ä.PNG", r"/\x41")
-    lines = [
-        access_line(
-            vhost=f"{'ab'[number % sites]}.example ",
-            request=f"GET {generator.choice(targets)} HTTP/1.1",
-            status=generator.choice(("200", "404", "999")),
-            tail=f' "{generator.choice(referers)}" "{generator.choice(agents)}"',
-        )
-        for number in range(200)
-    ]
-    content = joined(lines)
-    plain = silver_of("logs/x/a.log", content)["requests"]
-    monkeypatch.setattr(codes, "MANY_ROWS", 1)
-    assert plain.height == len(lines)
-    assert plain["site"].n_unique() == sites
-    assert_frame_equal(silver_of("logs/x/a.log", content)["requests"], plain)

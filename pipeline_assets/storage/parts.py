@@ -58,7 +58,7 @@ class PartWriter:
         check_rows(rows, LAYERS[self.layer][table])
         encoder = self._encoders.get(table)
         if encoder is None:
-            encoder = self._encoders[table] = Encoder(LAYERS[self.layer][table])
+            encoder = self._encoders[table] = Encoder(LAYERS[self.layer][table], self._behind)
         encoder.add(rows, size)
         if encoder.is_full:
             self._finish(table)

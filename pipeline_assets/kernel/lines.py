@@ -451,9 +451,15 @@ def _left_out(
     """Which lines are comments, and which are blank."""
     import numpy as np
 
-    if int(codes.take(starts).min()) > _COMMENT_SIGN:  # no whitespace is above it
-        return np.zeros(len(starts), np.bool_), np.zeros(len(starts), np.bool_)
-    return _are_comments(codes, starts) & ~too_long, _are_blank(codes, starts) & ~too_long
+    first = codes.take(starts)
+    blank: npt.NDArray[np.bool_] = first == _LINE_FEED
+    comment = np.zeros_like(blank)
+    # What lines of other kinds begin with is above a comment's sign, as a rule.
+    which = np.flatnonzero((first <= _COMMENT_SIGN) & ~blank)
+    if len(which):
+        comment[which] = _are_comments(codes, starts[which])
+        blank[which] = _are_blank(codes, starts, which)
+    return comment & ~too_long, blank & ~too_long
 
 
 def _are_comments(codes: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -466,18 +472,18 @@ def _are_comments(codes: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -
     return comment
 
 
-def _are_blank(codes: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Which lines hold nothing but whitespace, given every line's first byte in `codes`."""
+def _are_blank(
+    codes: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], which: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Which of these lines hold nothing but whitespace, given where all of them start in `codes`."""
     import numpy as np
 
-    is_whitespace = np.zeros(256, dtype=np.bool_)
-    is_whitespace[list(_WHITESPACE)] = True
-    blank: npt.NDArray[np.bool_] = is_whitespace[codes[starts]]
-    doubtful = np.flatnonzero(blank & (codes[starts] != _LINE_FEED))
-    # To look at every byte takes longer than to find the lines, so only lines that begin with a blank are.
-    if len(doubtful) * _FEW > len(starts):
-        return np.logical_and.reduceat(is_whitespace[codes], starts)
-    ends = np.append(starts[1:], len(codes))
-    for line in doubtful.tolist():
-        blank[line] = not codes[starts[line] : ends[line]].tobytes().strip(_WHITESPACE)
-    return blank
+    # To look at every byte takes longer than to find the lines, so as a rule only those lines are.
+    if len(which) * _FEW > len(starts):
+        is_whitespace = np.zeros(256, dtype=np.bool_)
+        is_whitespace[list(_WHITESPACE)] = True
+        blank: npt.NDArray[np.bool_] = np.logical_and.reduceat(is_whitespace[codes], starts)[which]
+        return blank
+    ends = np.append(starts, len(codes))[which + 1]
+    places = zip(starts[which].tolist(), ends.tolist(), strict=True)
+    return np.array([not codes[start:end].tobytes().strip(_WHITESPACE) for start, end in places], np.bool_)

@@ -43,20 +43,15 @@ def eight_at(words: Words, at: Positions) -> Words:
 
 
 def several_at(words: Words, at: Positions, count: int) -> list[Words]:
-    """So many times eight bytes, one behind the other from each position on."""
+    """So many times eight bytes, one behind the other from each position on.
+
+    They are taken as one value each, of no type that has to be aligned: a quarter of the time of words.
+    """
     import numpy as np
 
-    index = at >> 3
-    shift = ((at & 7) << 3).view(np.uint64)
-    back = np.uint64(64) - shift
-    found = []
-    low = words.take(index)
-    for _ in range(count):
-        index += 1
-        high = words.take(index)
-        found.append((low >> shift) | (high << back))
-        low = high
-    return found
+    size = 8 * count
+    every = np.ndarray((words.nbytes - size + 1,), np.dtype((np.void, size)), words, strides=(1,))
+    return list(every[at].view(np.uint64).reshape(-1, count).T.copy())
 
 
 def word_of(text: str) -> int:
@@ -267,6 +262,8 @@ class Texts:
         is_null = None
         if dash:
             is_null = (length == 1) & (self.codes.take(begin) == _DASH)
+            if is_null.all():
+                return pa.nulls(among[1] if among else len(begin), pa.string())
             length[is_null] = 0
         views = np.empty((len(begin), 2), np.uint64)
         views[:, 0] = length
@@ -281,17 +278,37 @@ class Texts:
             views[short, 1] = ((first >> np.uint64(32)) | (second << np.uint64(32))) & self._in_rest.take(
                 inline
             )
-        count = len(begin)
-        if among is not None:
-            where, count = among
-            some, are_null = views, is_null
-            views, is_null = np.zeros((count, 2), np.uint64), np.ones(count, np.bool_)
-            views[where] = some
-            is_null[where] = False if are_null is None else are_null
-        nulls = 0 if is_null is None else int(np.count_nonzero(is_null))
-        if nulls == count:
-            return pa.nulls(count, pa.string())
-        bitmap = validity(is_null) if is_null is not None and nulls else None
-        return copied(
-            pa.Array.from_buffers(pa.string_view(), count, [bitmap, pa.py_buffer(views), self._buffer], nulls)
-        )
+        texts = _strings(views, self._buffer, is_null)
+        return texts if among is None else _spread(texts, length, is_null, *among)
+
+
+def _strings(views: Words, buffer: Any, is_null: Mask | None) -> Any:
+    import pyarrow as pa
+
+    bitmap, nulls = _bitmap(is_null)
+    return copied(
+        pa.Array.from_buffers(pa.string_view(), len(views), [bitmap, pa.py_buffer(views), buffer], nulls)
+    )
+
+
+def _spread(texts: Any, length: Positions, is_null: Mask | None, rows: Positions, count: int) -> Any:
+    """Texts of these lengths as those of some of so many rows; the others are null."""
+    import numpy as np
+    import pyarrow as pa
+
+    bounds = np.zeros(count + 1, np.int32)
+    bounds[rows + 1] = length
+    are_null = np.ones(count, np.bool_)
+    are_null[rows] = False if is_null is None else is_null
+    bitmap, nulls = _bitmap(are_null)
+    return pa.StringArray.from_buffers(
+        count, pa.py_buffer(np.cumsum(bounds, out=bounds)), texts.buffers()[2], bitmap, nulls
+    )
+
+
+def _bitmap(is_null: Mask | None) -> tuple[Any, int]:
+    """Arrow's bitmap of the values that are there, None where all are; and how many are not."""
+    import numpy as np
+
+    nulls = 0 if is_null is None else int(np.count_nonzero(is_null))
+    return validity(is_null) if is_null is not None and nulls else None, nulls

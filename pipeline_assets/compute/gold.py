@@ -19,6 +19,7 @@ from pipeline_assets.kernel import codes
 from pipeline_assets.kernel.request_rollups import REQUEST_SCHEMA
 from pipeline_assets.kernel.rollups import PROVEN, ROLLUPS, prepared_rows, proven_rows, roll_up_prepared
 from pipeline_assets.kernel.schemas import SILVER
+from pipeline_assets.kernel.texts_by_number import plain_rows
 from pipeline_assets.storage.coded_parts import read_groups
 from pipeline_assets.storage.manifests import FileRecord, Manifest, Part
 from pipeline_assets.storage.parts import PartWriter, part_paths, scan_table
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
 # What one rollup may gather before it is written, merged: that of some 150 MB of log, or more. Where two
 # parts of silver have hardly a key in common, to merge them costs a third of what rolling up does, and gains
 # nothing: such rollups gather only as long as they would make small parts.
-_GATHERED_BYTES: Final = 32 << 20
-_SMALL_BYTES: Final = 4 << 20
+_GATHERED_BYTES: Final = 16 << 20
+_SMALL_BYTES: Final = 2 << 20
 
-# Takes the rows of a rollup, by its name.
-Write = Callable[[str, pl.LazyFrame], object]
+# Takes the rows of a rollup, whose texts may be dictionaries, by its name.
+Write = Callable[[str, "pl.DataFrame | pa.Table"], object]
 
 _LINES_SCHEMA: Final = {
     "source_file": pl.String(),
@@ -60,13 +61,13 @@ def roll_up_parts(
     Part by part, and what has gathered is written from time to time, so that memory is bounded by parts and
     not by the delivery. Rows of equal keys in two parts of gold are merged with the day.
     """
-    gathered: dict[str, list[pl.DataFrame]] = {}
+    gathered: dict[str, list[pl.DataFrame | pa.Table]] = {}
 
     def read(part: Part) -> tuple[str, Any]:
         return part.table, prepared_rows(part.table, _rows_of(context, unit, part))
 
-    # A part is read while the one before is rolled up. To do all of two parts at once would be quicker by a
-    # tenth of the whole way, but take 150 MB more.
+    # A part is read while the one before is rolled up, and what that has given is encoded. To do all of two
+    # parts at once would be quicker by a tenth of the whole way, but take 60 MB more.
     for table, rows in abreast(read, parts, at_once=1):
         _gather(gathered, roll_up_prepared(table, rows))
         _write(gathered, write, beyond=_GATHERED_BYTES)
@@ -83,30 +84,46 @@ def _rows_of(context: Context, unit: Unit, part: Part) -> pl.LazyFrame | pa.Tabl
 
 
 def _roll_up(context: Context, unit: Unit, silver: Attempt, writer: PartWriter) -> None:
-    roll_up_parts(context, unit, silver.parts, writer.write, silver.files)
+    roll_up_parts(context, unit, silver.parts, _writing(writer), silver.files)
     prove_rows(context, unit, silver, writer.parts)
 
 
 def complete_rollups(context: Context, unit: Unit, silver: Attempt, writer: PartWriter) -> None:
     """Add to the rollups of an attempt's rows, which are written, its lines that became no row; prove all."""
-    roll_up_parts(context, unit, (), writer.write, silver.files)
+    roll_up_parts(context, unit, (), _writing(writer), silver.files)
     prove_rows(context, unit, silver, writer.parts)
 
 
-def _gather(gathered: dict[str, list[pl.DataFrame]], rolled: Mapping[str, pl.DataFrame]) -> None:
+def _writing(writer: PartWriter) -> Write:
+    return lambda name, rows: writer.write_frames(name, [rows])
+
+
+def _gather(
+    gathered: dict[str, list[pl.DataFrame | pa.Table]], rolled: Mapping[str, pl.DataFrame | pa.Table]
+) -> None:
     """Add rollups that say something to those of their name."""
-    for name, frame in rolled.items():
-        if frame.height:
-            gathered.setdefault(name, []).append(frame)
+    for name, rows in rolled.items():
+        if len(rows):
+            gathered.setdefault(name, []).append(rows)
 
 
-def _write(gathered: dict[str, list[pl.DataFrame]], write: Write, *, beyond: int) -> None:
+def _write(gathered: dict[str, list[pl.DataFrame | pa.Table]], write: Write, *, beyond: int) -> None:
     """Write the rollups that have come to more than so many bytes; they are then gathered no more."""
     for name in list(gathered):
         most = beyond if ROLLUPS[name].recurs else min(beyond, _SMALL_BYTES)
-        if sum(frame.estimated_size() for frame in gathered[name]) > most:
-            lazy = [frame.lazy() for frame in gathered.pop(name)]
-            write(name, ROLLUPS[name].merge_files(lazy) if len(lazy) > 1 else lazy[0])
+        if sum(_size(rows) for rows in gathered[name]) > most:
+            some = gathered.pop(name)
+            merged = (plain(rows).lazy() for rows in some)
+            write(name, ROLLUPS[name].merge_files(merged).collect() if len(some) > 1 else some[0])
+
+
+def _size(rows: pl.DataFrame | pa.Table) -> int:
+    return int(rows.estimated_size() if isinstance(rows, pl.DataFrame) else rows.nbytes)
+
+
+def plain(rows: pl.DataFrame | pa.Table) -> pl.DataFrame:
+    """Rows of a rollup with their texts as such."""
+    return rows if isinstance(rows, pl.DataFrame) else plain_rows(rows)
 
 
 def _lines_without_a_row(files: Iterable[FileRecord]) -> pl.DataFrame:

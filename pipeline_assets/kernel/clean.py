@@ -42,7 +42,7 @@ def clean_requests(bronze: pl.LazyFrame) -> pl.LazyFrame:
     """
     rows = bronze.select(REQUESTS_FROM_BRONZE).collect()
     texts, others = _said({name: Texts.of(rows[name]) for name in _ASKED}, rows)
-    said = [column.at(slice(None)).alias(name) for name, column in texts.items()]
+    said = [column.plain().alias(name) for name, column in texts.items()]
     return rows.with_columns(*said, *others).select(SILVER_REQUESTS.column_names).lazy()
 
 
@@ -113,7 +113,7 @@ def _referrers_of(referer: Texts, site: Texts) -> dict[str, Texts]:
     import numpy as np
 
     found = referer.asked(_referrers)
-    sites = np.unique(site.numbers)
+    sites = np.unique(site.numbers) if len(site) else np.array([site.size - 1])
     # By site and Referer; a log is mostly of one site.
     place = np.searchsorted(sites, site.numbers) * referer.size + referer.numbers
     asked = pl.concat(found.with_columns(site=site.known.gather([number] * found.height)) for number in sites)

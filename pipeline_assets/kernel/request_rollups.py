@@ -144,10 +144,10 @@ class Requests:
         """Where the stretches of one visitor and hour begin."""
         return _stretches(self.visitor, self.moment // _US_OF_HOUR)
 
-    def at(self, rows: Places, *names: str) -> dict[str, pl.Series]:
+    def at(self, rows: Places, *names: str) -> dict[str, Texts | pl.Series]:
         """These columns of some rows."""
         return {
-            name: (self.texts[name].at(rows) if name in self.texts else self.others[name].gather(rows))
+            name: self.texts[name].at(rows) if name in self.texts else self.others[name].gather(rows)
             for name in names
         }
 
@@ -177,12 +177,10 @@ def prepared(rows: pl.DataFrame | pa.Table) -> Requests:
     order = np.argsort(line, kind="stable")
     order = order[np.argsort(moment[order], kind="stable")]
     order = order[sorting(visitor[order])]
-    return Requests(
-        {name: text.in_order(order) for name, text in texts.items()}, others[order], visitor[order]
-    )
+    return Requests({name: text.at(order) for name, text in texts.items()}, others[order], visitor[order])
 
 
-def traffic(requests: Requests) -> pl.DataFrame:
+def traffic(requests: Requests) -> pa.Table:
     """Counts by minute, status, bot, method and protocol (columns: `schemas.GOLD_TRAFFIC`)."""
     method = requests.texts["method"].told(_known_methods(requests.texts["method"].known))
     keys: list[Texts | Column] = [
@@ -214,9 +212,10 @@ def _known_methods(methods: pl.Series) -> pl.Series:
     return methods.to_frame("method").select(known).to_series()
 
 
-def visitors(requests: Requests) -> pl.DataFrame:
+def visitors(requests: Requests) -> pa.Table:
     """The set of visitors by hour and by the date as written (columns: `schemas.GOLD_VISITORS`)."""
     import numpy as np
+    import pyarrow as pa
 
     # A visitor's hour by class of status: there are few of these. Where texts are cut, bots and others may
     # have one of them in common.
@@ -236,10 +235,10 @@ def visitors(requests: Requests) -> pl.DataFrame:
         hits=pl.Series(hits[found]),
         bytes=pl.Series(size[found]),
     )
-    return pl.concat([by_hour, _by_written_date(requests)])
+    return pa.concat_tables([by_hour, _by_written_date(requests)])
 
 
-def _by_written_date(requests: Requests) -> pl.DataFrame:
+def _by_written_date(requests: Requests) -> pa.Table:
     """Visitors by the date as written; requests answered with 4xx are left out, as GoAccess does."""
     import numpy as np
 
@@ -261,8 +260,8 @@ def _by_written_date(requests: Requests) -> pl.DataFrame:
         requests.at(here, "source_file", "site", "is_bot", "remote_host", "user_agent"),
         **_agents(requests, here, number, rows),
         event_date=pl.Series(day[first]).cast(pl.Int32).cast(pl.Date),
-        **dict.fromkeys(("hour", "status_class"), _NOTHING),
-        **dict.fromkeys(("hits", "bytes"), _ZERO),
+        hits=0,
+        bytes=0,
     )
 
 
@@ -272,7 +271,7 @@ def _are_one_whole_hour(offsets: Places) -> bool:
 
 def _agents(
     requests: Requests, here: Places, number: npt.NDArray[np.integer], of: Places | slice
-) -> dict[str, pl.Series]:
+) -> dict[str, Texts | pl.Series]:
     """What the user agents of these rows are, of which each is the first of its `number`'s.
 
     `number` is that of the rows `of`. What a user agent is follows from its text, unless that is cut: then
@@ -282,17 +281,18 @@ def _agents(
 
     if not requests.has_cut_agents:
         return requests.at(here, *AGENT)
-    every = pl.DataFrame(requests.at(np.arange(len(requests))[of], *AGENT)).with_columns(number=number)
+    rows = np.arange(len(requests))[of]
+    every = pl.DataFrame({name: requests.texts[name].at(rows).plain() for name in AGENT} | {"number": number})
     least = every.group_by("number").agg(pl.col(AGENT).min()).sort("number")
-    return least.drop("number").to_dict()
+    return {name: least[name] for name in AGENT}
 
 
-def clients(requests: Requests) -> pl.DataFrame:
+def clients(requests: Requests) -> pa.Table:
     """Counts and different paths of each client address by hour (columns: `schemas.GOLD_CLIENTS`)."""
     import numpy as np
 
     begin = requests.hours
-    texts = [requests.texts[name].in_order(begin) for name in ("source_file", "site", "remote_host")]
+    texts = [requests.texts[name].at(begin) for name in ("source_file", "site", "remote_host")]
     number = joined([*texts, _from_zero(requests.moment[begin] // _US_OF_HOUR)], len(begin))
     _, first, client = np.unique(number, return_index=True, return_inverse=True)
     client = client[_numbers(begin, len(requests))]
@@ -336,7 +336,7 @@ def _looked_for(requests: Requests) -> dict[str, tuple[Places, npt.NDArray[np.in
     }
 
 
-def visits(requests: Requests) -> pl.DataFrame:
+def visits(requests: Requests) -> pa.Table:
     """The visits that the requests of each landed file make by themselves (columns: `schemas.GOLD_VISITS`).
 
     It is `visits.join_intervals` for requests, which are intervals of a moment: none ends after a later one.
@@ -356,7 +356,7 @@ def visits(requests: Requests) -> pl.DataFrame:
     # Of a visit without a page these are places of no meaning, and it has neither end.
     entry = np.minimum.reduceat(np.where(is_page, place, len(place) - 1), first) if len(first) else first
     leaving = np.maximum.reduceat(np.where(is_page, place, 0), first) if len(first) else first
-    has_page = pl.Series(pages > 0)
+    has_page = pages > 0
     return _rows_of(
         GOLD_VISITS,
         requests.at(first, "source_file", "event_date", "site", "remote_host", "user_agent", "is_bot"),
@@ -370,16 +370,20 @@ def visits(requests: Requests) -> pl.DataFrame:
     )
 
 
-def _page_of(requests: Requests, end: str, at: Places, has_page: pl.Series) -> dict[str, pl.Series]:
+def _page_of(requests: Requests, end: str, at: Places, has_page: Mask) -> dict[str, Texts | pl.Series]:
     """What is kept of the requests at these places, as one end of each visit; nulls where it has no page."""
-    seen = {"timestamp": "at", "source_file": "file", "line_number": "line", "path": "path"}
-    found = pl.DataFrame(requests.at(at, *seen)).select(pl.when(has_page).then(pl.col(name)) for name in seen)
-    return {f"{end}_{seen[name]}": found[name] for name in seen}
+    file, path = (requests.texts[name].at(at).where(has_page) for name in ("source_file", "path"))
+    others = requests.others.select(
+        pl.when(pl.Series(has_page)).then(pl.col(name).gather(at)) for name in ("timestamp", "line_number")
+    )
+    moment, line = others.get_columns()
+    return {f"{end}_at": moment, f"{end}_file": file, f"{end}_line": line, f"{end}_path": path}
 
 
-def counts(requests: Requests) -> pl.DataFrame:
+def counts(requests: Requests) -> pa.Table:
     """Counts by aspect (columns: `schemas.GOLD_COUNTS`)."""
     import numpy as np
+    import pyarrow as pa
 
     texts, size, status = requests.texts, requests.size, requests.status
     path, every = texts["path"], np.arange(len(requests))
@@ -436,7 +440,7 @@ def counts(requests: Requests) -> pl.DataFrame:
                     {"bytes": values.clip(lower_bound=0).fill_null(0).to_numpy()},
                 )
             )
-    return pl.concat(found)
+    return pa.concat_tables(found)
 
 
 def _referrers(referers: pl.Series) -> pl.Series:
@@ -459,11 +463,9 @@ def _counted(
     sums: Mapping[str, Places] | None = None,
     *,
     is_dated: bool = False,
-) -> pl.DataFrame:
+) -> pa.Table:
     """Some of the rows counted by landed file, event day, site and these keys, with what adds up."""
-    columns = [
-        key.in_order(rows) if isinstance(key, Texts) else _from_zero(key[rows]) for key in keys.values()
-    ]
+    columns = [key.at(rows) if isinstance(key, Texts) else _from_zero(key[rows]) for key in keys.values()]
     number = joined([_from_zero(requests.place[rows]), *columns], len(rows))
     groups = _grouped(
         number,
@@ -474,9 +476,9 @@ def _counted(
     said = {
         name: key.at(here) if isinstance(key, Texts) else pl.Series(key[here]) for name, key in keys.items()
     }
-    nothing = {name: _ZERO for name in ("bytes", "failures") if name not in groups.columns}
+    nothing = {name: 0 for name in ("bytes", "failures") if name not in groups.columns}
     known = requests.at(here, "source_file", "event_date", "site") | groups.drop("first").to_dict()
-    return _rows_of(GOLD_COUNTS, known, aspect=pl.lit(aspect), **said, **nothing)
+    return _rows_of(GOLD_COUNTS, known, aspect=aspect, **said, **nothing)
 
 
 def _grouped(number: Words, sums: Mapping[str, Places], moments: pl.Series | None = None) -> pl.DataFrame:
@@ -494,17 +496,32 @@ def _grouped(number: Words, sums: Mapping[str, Places], moments: pl.Series | Non
     return rows.group_by("number").agg(wanted).drop("number")
 
 
-_NOTHING: Final = pl.lit(None)
-_ZERO: Final = pl.lit(0)
+def _rows_of(
+    table: Table, known: Mapping[str, Texts | pl.Series], **others: Texts | pl.Series | str | int
+) -> pa.Table:
+    """Rows of a table from its columns, of which some may be of one value; those not given are null."""
+    import numpy as np
+    import pyarrow as pa
 
-
-def _rows_of(table: Table, known: Mapping[str, pl.Series], **others: pl.Series | pl.Expr) -> pl.DataFrame:
-    """Rows of a table from its columns; those that are not given are null."""
-    columns = {**known, **{name: column for name, column in others.items() if isinstance(column, pl.Series)}}
-    rest = {name: column for name, column in others.items() if isinstance(column, pl.Expr)}
-    rest |= {name: _NOTHING for name in table.column_names if name not in columns and name not in rest}
-    rows = pl.DataFrame(columns).with_columns(**rest)
-    return rows.select(pl.col(column.name).cast(column.dtype) for column in table.columns)
+    columns = {**known, **others}
+    rows = len(next(iter(known.values())))
+    arrays = []
+    for column in table.columns:
+        values = columns.get(column.name)
+        if isinstance(values, pl.Series) and column.dtype == pl.String():
+            values = Texts.of(values)
+        if isinstance(values, Texts):
+            arrays.append(values.of_few().dictionary())
+        elif isinstance(values, pl.Series):
+            arrays.append(values.cast(column.dtype).to_arrow(compat_level=pl.CompatLevel.oldest()))
+        elif column.dtype != pl.String():
+            same = pl.repeat(values, rows, dtype=column.dtype, eager=True)
+            arrays.append(same.to_arrow(compat_level=pl.CompatLevel.oldest()))
+        elif values is None:
+            arrays.append(pa.nulls(rows, pa.dictionary(pa.int32(), pa.string())))
+        else:
+            arrays.append(Texts(np.zeros(rows, np.int32), pl.Series([values, None])).dictionary())
+    return pa.table(arrays, table.column_names)
 
 
 def _begins(*columns: npt.NDArray[np.integer]) -> Mask:

@@ -50,15 +50,16 @@ class Rollup:
     """
 
     table: Table
-    sources: Mapping[str, Callable[[Any], pl.LazyFrame | pl.DataFrame]]
+    sources: Mapping[str, Callable[[Any], pl.LazyFrame | pa.Table]]
     keys: tuple[str, ...]
     merge: Merge
     proofs: Mapping[str, pl.Expr] = field(default_factory=dict)
     recurs: bool = False
 
-    def roll_up(self, source: str, rows: Any) -> pl.LazyFrame:
-        """What prepared rows of one source give, rolled up by landed file."""
-        return self._by_day(self.sources[source](rows).lazy())
+    def roll_up(self, source: str, rows: Any) -> pl.DataFrame | pa.Table:
+        """What prepared rows of one source give, rolled up by landed file; texts may be dictionaries."""
+        found = self.sources[source](rows)
+        return self._by_day(found).collect() if isinstance(found, pl.LazyFrame) else found
 
     def merge_files(self, parts: Iterable[pl.LazyFrame]) -> pl.LazyFrame:
         """Rollups of parts of one unit to one, sorted so that a reader of one day skips the others."""
@@ -255,8 +256,8 @@ def prepared_rows(source: str, silver: pl.LazyFrame | pa.Table) -> Any:
     return request_rollups.prepared(silver)
 
 
-def roll_up_prepared(source: str, rows: Any) -> dict[str, pl.DataFrame]:
-    """What prepared rows of one source give to each rollup that has it."""
-    wanted = {name: rollup for name, rollup in ROLLUPS.items() if source in rollup.sources}
-    frames = pl.collect_all([rollup.roll_up(source, rows) for rollup in wanted.values()])
-    return dict(zip(wanted, frames, strict=True))
+def roll_up_prepared(source: str, rows: Any) -> dict[str, pl.DataFrame | pa.Table]:
+    """What prepared rows of one source give to each rollup that has it; texts may be dictionaries."""
+    return {
+        name: rollup.roll_up(source, rows) for name, rollup in ROLLUPS.items() if source in rollup.sources
+    }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from pipeline_assets.kernel.codes import spellings
-from pipeline_assets.kernel.words import copied, series, validity
+from pipeline_assets.kernel.words import plain, series, validity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,9 +84,9 @@ class Texts:
         """One more than the highest number there may be."""
         return self.known.len()
 
-    def at(self, rows: Places | slice) -> pl.Series:
-        """The texts of these rows."""
-        return self.known.gather(self.numbers[rows])
+    def plain(self) -> pl.Series:
+        """The rows' texts."""
+        return self.known.gather(self.numbers)
 
     def is_null(self) -> npt.NDArray[np.bool_]:
         """Whether a row has no text."""
@@ -114,7 +114,7 @@ class Texts:
         """The rows as Arrow has them."""
         import pyarrow as pa
 
-        known = copied(self.known[:-1].to_arrow(compat_level=pl.CompatLevel.newest()))
+        known = plain(self.known[:-1])
         null = self.is_null()
         numbers = pa.Array.from_buffers(
             pa.int32(),
@@ -123,9 +123,24 @@ class Texts:
         )
         return pa.DictionaryArray.from_arrays(numbers, known)
 
-    def in_order(self, order: Places) -> Texts:
-        """The rows in another order."""
-        return Texts(self.numbers[order], self.known)
+    def at(self, rows: Places) -> Texts:
+        """Some of the rows, in any order."""
+        return Texts(self.numbers[rows], self.known)
+
+    def where(self, which: npt.NDArray[np.bool_]) -> Texts:
+        """The rows, null where this is not true."""
+        import numpy as np
+
+        return Texts(np.where(which, self.numbers, self.size - 1).astype(np.int32), self.known)
+
+    def of_few(self) -> Texts:
+        """The rows, with only those texts known that one of them has."""
+        import numpy as np
+
+        found = np.bincount(self.numbers, minlength=self.size) > 0
+        found[-1] = True
+        places = np.cumsum(found, dtype=np.int32) - np.int32(1)
+        return Texts(places[self.numbers], self.known.filter(pl.Series(found)))
 
 
 def _numbers(numbers: pl.Series, of_null: int) -> Numbers:
@@ -134,6 +149,17 @@ def _numbers(numbers: pl.Series, of_null: int) -> Numbers:
 
 def _with_null(known: pl.Series) -> pl.Series:
     return pl.concat([known, pl.Series(known.name, [None], pl.String)]).rechunk()
+
+
+def plain_rows(table: pa.Table) -> pl.DataFrame:
+    """The table's rows, those of dictionaries as the texts that they are."""
+    import pyarrow as pa
+
+    coded = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
+    others = pl.from_arrow(table.drop_columns(coded))
+    assert isinstance(others, pl.DataFrame)
+    texts = [Texts.of_dictionary(table.column(name)).plain().alias(name) for name in coded]
+    return others.with_columns(texts).select(table.column_names)
 
 
 def joined(columns: Iterable[Texts | Column], rows: int) -> Words:

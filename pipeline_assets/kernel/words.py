@@ -193,10 +193,15 @@ def copied(texts: Any) -> Any:
 
     `cast` would do as well, but imports all of `pyarrow.compute`.
     """
+    return plain(series("", texts))
+
+
+def plain(texts: pl.Series) -> Any:
+    """Texts (together below 2 GiB) as an Arrow array of Parquet's own type."""
     import numpy as np
     import pyarrow as pa
 
-    large = series("", texts).to_arrow(compat_level=pl.CompatLevel.oldest())
+    large = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
     there, bounds, values = large.buffers()
     narrow = np.frombuffer(bounds, np.int64)[: large.offset + len(large) + 1].astype(np.int32)
     return pa.StringArray.from_buffers(

@@ -1,7 +1,7 @@
 """Rows to the bytes of a Parquet part, as they come.
 
-What belongs here: how a part of bronze or silver is encoded, and how much of it waits in memory. What does
-not: where parts lie (`parts`), and frames that the store encodes (`store.write_parquet`).
+What belongs here: how a part of a layer is encoded, and how much of it waits in memory. What does not: where
+parts lie (`parts`), and frames that the store encodes (`store.write_parquet`).
 
 Encoding takes about half of the time that a landed file takes, so each column is encoded as it costs least
 for about the same size: numbers that grow by their differences, texts that recur by a dictionary, and those

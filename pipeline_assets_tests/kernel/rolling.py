@@ -17,6 +17,7 @@ from pipeline_assets.kernel.parse import FileReader, ReadOptions
 from pipeline_assets.kernel.projections import PROJECTIONS
 from pipeline_assets.kernel.rollups import ROLLUPS, prepared_rows, roll_up_prepared
 from pipeline_assets.kernel.schemas import BRONZE
+from pipeline_assets.kernel.texts_by_number import plain_rows
 
 Rolled = dict[str, pl.DataFrame]
 
@@ -34,7 +35,11 @@ def silver_of(path: str, content: bytes) -> dict[str, pl.DataFrame]:
 
 def roll_up_part(table: str, rows: pl.DataFrame) -> Rolled:
     """What rows of one table of silver give to each rollup."""
-    return roll_up_prepared(table, prepared_rows(table, rows.lazy()))
+    rolled = roll_up_prepared(table, prepared_rows(table, rows.lazy()))
+    return {
+        name: found if isinstance(found, pl.DataFrame) else plain_rows(found)
+        for name, found in rolled.items()
+    }
 
 
 def roll_up(silver: Mapping[str, pl.DataFrame]) -> Rolled:

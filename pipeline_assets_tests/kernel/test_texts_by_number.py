@@ -27,11 +27,11 @@ def from_parts(texts: list[str | None], cut: int) -> list[Texts]:
 @given(TEXTS, st.integers(0, 20))
 def test_rows_say_the_same_texts_whatever_they_are_made_of(texts: list[str | None], cut: int) -> None:
     for column in from_parts(texts, cut):
-        assert column.at(slice(None)).to_list() == texts
+        assert column.plain().to_list() == texts
         assert column.known[:-1].n_unique() == column.size - 1 and column.known[-1] is None
         assert column.is_null().tolist() == [text is None for text in texts]
         other = column.told(column.known.str.slice(0, 1))
-        assert other.at(slice(None)).to_list() == [text if text is None else text[:1] for text in texts]
+        assert other.plain().to_list() == [text if text is None else text[:1] for text in texts]
         assert other.known.n_unique() == other.size
         asked = column.asked(lambda known: pl.DataFrame({"length": known.str.len_bytes()}))["length"]
         lengths = asked.gather(column.numbers).to_list()

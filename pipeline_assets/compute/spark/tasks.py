@@ -18,12 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
 from pipeline_assets.compute.context import Context
-from pipeline_assets.compute.gold import roll_up_parts
+from pipeline_assets.compute.gold import plain, roll_up_parts
 from pipeline_assets.compute.reading import FileRead, held_rows, open_landed, read_file
 from pipeline_assets.compute.silver import clean_parts
 from pipeline_assets.compute.spark.frames import Row
@@ -36,6 +36,9 @@ from pipeline_assets.storage.parts import PartWriter
 from pipeline_assets.storage.quarantine import BadDataError
 from pipeline_assets.storage.store import Entry
 from pipeline_assets.storage.units import Unit
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _BETWEEN: Final = "\x1f"
 # No column of a rollup has such a name.
@@ -156,8 +159,8 @@ def _do(context: Context, task: Task, done: _Done, rollups: list[Row]) -> None:
         done.parts += [("silver", part) for part in parts]
     if "gold" in task.layers:
 
-        def keep(name: str, rows: pl.LazyFrame) -> None:
-            rollups.extend(_bucketed(task, name, rows.collect()))
+        def keep(name: str, rows: pl.DataFrame | pa.Table) -> None:
+            rollups.extend(_bucketed(task, name, plain(rows)))
 
         roll_up_parts(context, task.unit, parts, keep)
 

@@ -49,7 +49,7 @@ _DEFAULT_SITE: Final = "default"
 # fit into the processor's cache. The lines that those leave over wait for many chunks, because every format
 # is tried on them: that takes 30 ms, however few they are. While they view their blocks, fewer wait.
 _BLOCKS_IN_CHUNK: Final = 4
-_CHUNKS_AT_ONCE: Final = 16
+_CHUNKS_AT_ONCE: Final = 64
 _CHUNKS_VIEWED: Final = 4
 # gzip makes a log a tenth or a twentieth, and seldom more than an eighth.
 _SHRUNK: Final = 8

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -25,6 +25,27 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+# So many bytes of frames wait, as many as are a row group.
+_FEW_BYTES: Final = 32 << 20
+
+
+@dataclass
+class _Frames:
+    """Frames that wait to be encoded together.
+
+    Beside tables of the quick ways they are few rows, and to give them the form of those, and a dictionary in
+    common, takes as long for a few as for many.
+    """
+
+    waiting: list[tuple[pl.DataFrame, int]] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, rows: pl.DataFrame, size: int) -> None:
+        """Take rows that keep about `size` bytes."""
+        self.waiting.append((rows, size))
+        self.size += size
+
+
 @dataclass
 class PartWriter:
     """Gathers frames by table and writes them as parts named after one attempt."""
@@ -38,6 +59,7 @@ class PartWriter:
     _named: Counter[str] = field(default_factory=Counter)
     _behind: Behind = field(default_factory=Behind)
     _encoders: dict[str, Encoder] = field(default_factory=dict)
+    _few: dict[str, _Frames] = field(default_factory=dict)
 
     def __enter__(self) -> PartWriter:
         return self
@@ -56,6 +78,20 @@ class PartWriter:
         if not len(rows):
             return
         check_rows(rows, LAYERS[self.layer][table])
+        if not isinstance(rows, pl.DataFrame):
+            self._encode(table, rows, size)
+            return
+        few = self._few.setdefault(table, _Frames())
+        few.add(rows, size)
+        if few.size >= _FEW_BYTES:
+            self._encode_few(table)
+
+    def _encode_few(self, table: str) -> None:
+        few = self._few.pop(table, None)
+        for rows, size in few.waiting if few else ():
+            self._encode(table, rows, size)
+
+    def _encode(self, table: str, rows: pl.DataFrame | pa.Table, size: int) -> None:
         encoder = self._encoders.get(table)
         if encoder is None:
             encoder = self._encoders[table] = Encoder(LAYERS[self.layer][table], self._behind)
@@ -110,6 +146,8 @@ class PartWriter:
 
     def close(self) -> list[Part]:
         """Write what is left; all parts of the attempt."""
+        for table in list(self._few):
+            self._encode_few(table)
         for table in list(self._encoders):
             self._finish(table)
         self._behind.wait()

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import io
 import random
+from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline_assets.compute.context import Context
 from pipeline_assets.kernel.codes import coded
 from pipeline_assets.kernel.parse import FileReader
 from pipeline_assets.kernel.schemas import BRONZE
-from pipeline_assets.storage import encoding
+from pipeline_assets.settings import Settings
+from pipeline_assets.storage import encoding, parts
 from pipeline_assets.storage.encoding import Encoder
+from pipeline_assets.storage.parts import PartWriter
+from pipeline_assets.storage.units import Unit
 from pipeline_assets_tests.kernel import fuzz
 from pipeline_assets_tests.kernel.rebuild import ANY_TIME, access_line, joined
 
@@ -89,6 +94,26 @@ def test_frames_and_tables_make_one_part_whichever_comes_first(
         encoder.add(each, 10)
     found = pl.read_parquet(encoder.close())
     assert found.sort("line_number").equals(chunk.requests, null_equal=True)
+
+
+@pytest.mark.parametrize("few_bytes", [1, 1 << 25])
+def test_frames_wait_for_one_another(few_bytes: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(parts, "_FEW_BYTES", few_bytes)
+    store = Context.of(Settings(storage=str(tmp_path))).store
+    writer = PartWriter(store, "bronze", Unit("daily", "2025-12-17"), "attempt")
+    added: dict[str, list[pl.DataFrame]] = {name: [] for name in BRONZE}
+    for chunk in FileReader(io.BytesIO(some_log(1_500)), "logs/x/a.log", ANY_TIME, chunk_bytes=40_000):
+        for name, rows, size in chunk.tables():
+            writer.add(name, rows, size)
+        for name, frames in added.items():
+            frames.append(getattr(chunk, name))
+    for part in writer.close():
+        wanted = pl.concat(added.pop(part.table)).sort("line_number")
+        (path,) = tmp_path.rglob(part.name)
+        found = pl.read_parquet(path)
+        assert part.rows == found.height
+        assert found.sort("line_number").equals(wanted, null_equal=True)
+    assert not added
 
 
 def test_coded_texts_are_stored_as_texts() -> None:

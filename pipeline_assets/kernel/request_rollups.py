@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -78,6 +78,7 @@ _US_OF_HOUR: Final = 60 * _US_OF_MINUTE
 _US_OF_DAY: Final = 24 * _US_OF_HOUR
 _CLASSES: Final = len(STATUS_CLASSES)
 _CLASS_4XX: Final = 4
+_FEW_NUMBERS: Final = 1_024
 
 
 @dataclass(frozen=True)
@@ -470,30 +471,49 @@ def _counted(
     groups = _grouped(
         number,
         {name: values[rows] for name, values in (sums or {}).items()},
-        requests.others["timestamp"].gather(rows) if is_dated else None,
+        requests.moment[rows] if is_dated else None,
     )
     here = rows[groups["first"].to_numpy()]
     said = {
         name: key.at(here) if isinstance(key, Texts) else pl.Series(key[here]) for name, key in keys.items()
     }
     nothing = {name: 0 for name in ("bytes", "failures") if name not in groups.columns}
-    known = requests.at(here, "source_file", "event_date", "site") | groups.drop("first").to_dict()
+    known = requests.at(here, "source_file", "event_date", "site")
+    known |= {name: groups[name] for name in groups.columns if name != "first"}
     return _rows_of(GOLD_COUNTS, known, aspect=aspect, **said, **nothing)
 
 
-def _grouped(number: Words, sums: Mapping[str, Places], moments: pl.Series | None = None) -> pl.DataFrame:
+def _grouped(number: Words, sums: Mapping[str, Places], moments: Places | None = None) -> pl.DataFrame:
     """For each number the `first` row that has it, how many do (`hits`), and what adds up.
 
-    With `moments` also the earliest and the latest: `first_seen` and `last_seen`.
+    With `moments`, microseconds since 1970, also the earliest and the latest: `first_seen` and `last_seen`.
     """
     import numpy as np
 
+    least, most = (int(number.min()), int(number.max())) if len(number) else (0, 0)
+    if most - least < 4 * len(number) + _FEW_NUMBERS:
+        # They may be counted by their places.
+        place = (number - np.uint64(least)).view(np.int64)
+        hits = np.bincount(place)
+        found = np.flatnonzero(hits)
+        first = np.zeros(len(hits), np.int64)
+        first[place[::-1]] = np.arange(len(place))[::-1]
+        added = {name: np.zeros(len(hits), np.int64) for name in sums}
+        for name, values in sums.items():
+            np.add.at(added[name], place, values)
+        if moments is not None:
+            added["first_seen"] = np.full(len(hits), np.iinfo(np.int64).max)
+            added["last_seen"] = np.full(len(hits), np.iinfo(np.int64).min)
+            np.minimum.at(added["first_seen"], place, moments)
+            np.maximum.at(added["last_seen"], place, moments)
+        counted = {"first": first, "hits": hits, **added}
+        return pl.DataFrame({name: values[found] for name, values in counted.items()})
     rows = pl.DataFrame({"number": number, "first": np.arange(len(number)), **sums})
     wanted = [pl.col("first").first(), pl.len().alias("hits"), pl.col(list(sums)).sum()]
     if moments is not None:
-        rows = rows.with_columns(moments.alias("moment"))
+        rows = rows.with_columns(moment=moments)
         wanted += [pl.col("moment").min().alias("first_seen"), pl.col("moment").max().alias("last_seen")]
-    return rows.group_by("number").agg(wanted).drop("number")
+    return rows.group_by("number").agg(wanted).select(pl.exclude("number"))
 
 
 def _rows_of(
@@ -504,7 +524,7 @@ def _rows_of(
     import pyarrow as pa
 
     columns = {**known, **others}
-    rows = len(next(iter(known.values())))
+    rows, types = len(next(iter(known.values()))), _arrow_types(table)
     arrays = []
     for column in table.columns:
         values = columns.get(column.name)
@@ -514,14 +534,27 @@ def _rows_of(
             arrays.append(values.of_few().dictionary())
         elif isinstance(values, pl.Series):
             arrays.append(values.cast(column.dtype).to_arrow(compat_level=pl.CompatLevel.oldest()))
-        elif column.dtype != pl.String():
-            same = pl.repeat(values, rows, dtype=column.dtype, eager=True)
-            arrays.append(same.to_arrow(compat_level=pl.CompatLevel.oldest()))
         elif values is None:
-            arrays.append(pa.nulls(rows, pa.dictionary(pa.int32(), pa.string())))
+            arrays.append(pa.nulls(rows, types.field(column.name).type))
+        elif isinstance(values, int):
+            arrays.append(
+                pa.Array.from_buffers(pa.int64(), rows, [None, pa.py_buffer(np.full(rows, values))])
+            )
         else:
             arrays.append(Texts(np.zeros(rows, np.int32), pl.Series([values, None])).dictionary())
     return pa.table(arrays, table.column_names)
+
+
+@lru_cache
+def _arrow_types(table: Table) -> pa.Schema:
+    """A table's types in Arrow, whose texts are dictionaries."""
+    import pyarrow as pa
+
+    texts = pa.dictionary(pa.int32(), pa.string())
+    types = table.empty().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+    return pa.schema(
+        field.with_type(texts) if pa.types.is_large_string(field.type) else field for field in types
+    )
 
 
 def _begins(*columns: npt.NDArray[np.integer]) -> Mask:

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 # Beyond this, numbers of rows would not fit into 64 bits.
 _NUMBERS: Final = 1 << 64
+# Of fewer rows it costs more to ask Polars, a tenth of a millisecond each time, than to look at each.
+_FEW_ROWS: Final = 2_000
+# So many texts that no row has may be in a dictionary.
+_FEW_TEXTS: Final = 500
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Texts:
     @classmethod
     def of(cls, texts: pl.Series) -> Texts:
         """Texts, or coded texts."""
+        if texts.len() < _FEW_ROWS:
+            return cls._of_few_rows(texts.cast(pl.String).to_list())
         if texts.dtype != pl.Categorical:
             # Categories that nobody has used are numbered as they come.
             rows = texts.cast(pl.Categorical(pl.Categories.random()))
@@ -57,6 +63,16 @@ class Texts:
         return cls(
             _numbers(here.gather(texts.to_physical()), places.len()), _with_null(distinct.cast(pl.String))
         )
+
+    @classmethod
+    def _of_few_rows(cls, texts: list[str | None]) -> Texts:
+        import numpy as np
+
+        known = [text for text in dict.fromkeys(texts) if text is not None]
+        place: dict[str | None, int] = {text: number for number, text in enumerate(known)}
+        place[None] = len(known)
+        numbers = np.fromiter(map(place.__getitem__, texts), np.int32, len(texts))
+        return cls(numbers, pl.Series([*known, None], dtype=pl.String))
 
     @classmethod
     def of_column(cls, column: pa.ChunkedArray) -> Texts:
@@ -96,7 +112,7 @@ class Texts:
     def asked(self, ask: Callable[[pl.Series], pl.DataFrame]) -> pl.DataFrame:
         """What `ask` says of the known texts, by number; of null it says nothing, and that is null."""
         said = ask(self.known[:-1])
-        return pl.concat([said, said.clear(1)])
+        return said.vstack(pl.DataFrame({name: [None] for name in said.columns}, schema=said.schema))
 
     def told(self, said: pl.Series) -> Texts:
         """The rows by what is said of their texts, by number, which may be the same of several."""
@@ -134,9 +150,11 @@ class Texts:
         return Texts(np.where(which, self.numbers, self.size - 1).astype(np.int32), self.known)
 
     def of_few(self) -> Texts:
-        """The rows, with only those texts known that one of them has."""
+        """The rows, with hardly a text known but those that one of them has."""
         import numpy as np
 
+        if self.size <= _FEW_TEXTS:
+            return self
         found = np.bincount(self.numbers, minlength=self.size) > 0
         found[-1] = True
         places = np.cumsum(found, dtype=np.int32) - np.int32(1)
@@ -144,7 +162,11 @@ class Texts:
 
 
 def _numbers(numbers: pl.Series, of_null: int) -> Numbers:
-    return numbers.cast(pl.Int32).fill_null(of_null).rechunk().to_numpy()
+    if numbers.dtype != pl.Int32:
+        numbers = numbers.cast(pl.Int32)
+    if numbers.null_count():
+        numbers = numbers.fill_null(of_null)
+    return numbers.rechunk().to_numpy()
 
 
 def _with_null(known: pl.Series) -> pl.Series:

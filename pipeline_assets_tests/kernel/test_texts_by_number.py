@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline_assets.kernel import texts_by_number
 from pipeline_assets.kernel.texts_by_number import Texts, joined
 
 TEXTS = st.lists(st.none() | st.sampled_from(["", "a", "ä", "\x00"]) | st.text(max_size=2), max_size=20)
@@ -24,8 +26,19 @@ def from_parts(texts: list[str | None], cut: int) -> list[Texts]:
     ]
 
 
-@given(TEXTS, st.integers(0, 20))
-def test_rows_say_the_same_texts_whatever_they_are_made_of(texts: list[str | None], cut: int) -> None:
+@given(TEXTS, st.integers(0, 20), st.booleans())
+def test_rows_say_the_same_texts_whatever_they_are_made_of(
+    texts: list[str | None], cut: int, are_many: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if are_many:
+            patch.setattr(texts_by_number, "_FEW_ROWS", 0)
+            patch.setattr(texts_by_number, "_FEW_TEXTS", 0)
+        check_columns(texts, cut)
+
+
+def check_columns(texts: list[str | None], cut: int) -> None:
+    """Each kind of column says these texts, and does as it is asked."""
     for column in from_parts(texts, cut):
         assert column.plain().to_list() == texts
         assert column.known[:-1].n_unique() == column.size - 1 and column.known[-1] is None
@@ -35,6 +48,8 @@ def test_rows_say_the_same_texts_whatever_they_are_made_of(texts: list[str | Non
         assert other.known.n_unique() == other.size
         asked = column.asked(lambda known: pl.DataFrame({"length": known.str.len_bytes()}))["length"]
         lengths = asked.gather(column.numbers).to_list()
+        backwards = column.at(np.arange(len(texts))[::-1])
+        assert backwards.of_few().dictionary().to_pylist() == texts[::-1]
         assert lengths == [None if text is None else len(text.encode()) for text in texts]
 
 

@@ -25,6 +25,8 @@ from pipeline_assets.models.series import hourly_values, of_hours, people_by_hou
 # Rows of a table; where they are many, frame by frame.
 Rows = pl.DataFrame | Iterator[pl.DataFrame]
 _PROFILES: Final = "client_profiles"
+# What pieces give to a table is gathered up to so many rows: then it is made those that matter.
+_GATHERED_ROWS: Final = 100_000
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,6 @@ class _Given:
 
     rows: dict[str, pl.DataFrame]
     large: Packed
-    profiles: pl.DataFrame
     people: pl.DataFrame
     hours: State
 
@@ -48,7 +49,7 @@ class Projecting:
     def __init__(self, context: Context) -> None:
         self._known_bots = context.known_bots
         self._only: State | None = None
-        self._gathered: dict[str, pl.DataFrame] = {}
+        self._gathered: dict[str, list[pl.DataFrame]] = {}
         self._hours: list[State] = []
         self._people: list[pl.DataFrame] = []
         self._waiting: Spill | None = None
@@ -79,10 +80,10 @@ class Projecting:
         state = _state_of(pieces)
         rows = {name: projection.few([projection.rows(state)]) for name, projection in PROJECTIONS.items()}
         large = PROJECTIONS[AS_LARGE_AS_THE_STATE].table([rows.pop(AS_LARGE_AS_THE_STATE)])
+        rows[_PROFILES] = profile_clients(state, self._known_bots)
         return _Given(
             rows,
             packed(large),
-            profile_clients(state, self._known_bots),
             people_by_hour(state),
             of_hours(state),
         )
@@ -90,14 +91,17 @@ class Projecting:
     def _take(self, given: _Given, waiting: Spill) -> None:
         waiting.put(AS_LARGE_AS_THE_STATE, given.large)
         for name, rows in given.rows.items():
-            known = self._gathered.get(name)
-            self._gathered[name] = rows if known is None else PROJECTIONS[name].few([known, rows])
-        known = self._gathered.get(_PROFILES)
-        self._gathered[_PROFILES] = (
-            given.profiles if known is None else most_telling(pl.concat([known, given.profiles]))
-        )
+            gathered = self._gathered.setdefault(name, [])
+            gathered.append(rows)
+            if len(gathered) > 1 and sum(each.height for each in gathered) > _GATHERED_ROWS:
+                gathered[:] = [self._few(name)]
         self._people.append(given.people)
         self._hours.append(given.hours)
+
+    def _few(self, name: str) -> pl.DataFrame:
+        """What has been gathered for a table, in no more rows than matter."""
+        gathered = self._gathered[name]
+        return most_telling(pl.concat(gathered)) if name == _PROFILES else PROJECTIONS[name].few(gathered)
 
     def tables(self) -> Iterator[tuple[str, Rows]]:
         """Each table by its name, with its rows."""
@@ -111,8 +115,8 @@ class Projecting:
             if name == AS_LARGE_AS_THE_STATE:
                 yield name, self._waiting.frames(name)
             else:
-                yield name, projection.table([self._gathered[name]])
-        yield _PROFILES, self._gathered[_PROFILES]
+                yield name, projection.table([self._few(name)])
+        yield _PROFILES, self._few(_PROFILES)
 
     def hourly_values(self) -> pl.DataFrame:
         """The series of these days by hour."""

@@ -16,18 +16,26 @@ import polars as pl
 
 from pipeline_assets.kernel import histograms
 from pipeline_assets.kernel.clean import status_class
-from pipeline_assets.kernel.codes import coded, spelled
+from pipeline_assets.kernel.codes import answers, coded, spelled
 from pipeline_assets.kernel.referrers import host_of
 from pipeline_assets.kernel.schemas import SERVING
 
 State = Mapping[str, pl.DataFrame]
+# Beside the rollups of a state: its visitors by day.
+OF_THE_DAY: Final = "visitors_of_the_day"
 
 # Rows of a site and day in a table by text that clients choose: a scanner may ask for a million paths.
 ROW_LIMIT: Final = 10_000
 
 _REST: Final = "is_rest"
+_NO_AGENT: Final = "-"
 _DAY: Final = ("event_date", "site")
-_VISITOR_TEXTS: Final = ("remote_host", "user_agent", "bot", "browser", "browser_version", "os", "device")
+_VISITOR_TEXTS: Final = (
+    *("site", "status_class", "remote_host", "user_agent"),
+    *("bot", "browser", "browser_version", "os", "device"),
+)
+# Texts of other rollups that are compared with those of visitors.
+_SHARED: Final = {"clients": ("site", "remote_host"), "visits": ("site", "remote_host")}
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,8 @@ class Projection:
 
     def _limited(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows with most; those that are none of them are one, which `is_rest`."""
+        if rows.group_by(_DAY).len()["len"].le(ROW_LIMIT).all():
+            return rows.drop(_REST, strict=False)
         # What other shards have left out comes behind the rows that may be kept: there are enough of these.
         if _REST not in rows.columns:
             rows = rows.with_columns(pl.lit(value=False).alias(_REST))
@@ -92,12 +102,32 @@ class Projection:
 def prepared(state: State) -> State:
     """The state as projecting several tables of it costs least.
 
-    Visitors are grouped in four ways by the same texts, which are then compared as numbers (`codes`).
+    Visitors are grouped in many ways by the same texts, which are then compared as numbers (`codes`), also
+    with those of other rollups.
     """
     visitors = state["visitors"]
     texts = coded(visitors.lazy().select(_VISITOR_TEXTS)).collect()
-    clients = state["clients"].with_columns(pl.col("remote_host").cast(texts.schema["remote_host"]))
-    return {**state, "visitors": visitors.with_columns(texts), "clients": clients}
+    alike = {
+        name: state[name].with_columns(pl.col(text).cast(texts.schema[text]) for text in shared)
+        for name, shared in _SHARED.items()
+    }
+    visitors = visitors.with_columns(texts)
+    return {**state, **alike, "visitors": visitors, OF_THE_DAY: _of_the_day(visitors)}
+
+
+def _of_the_day(visitors: pl.DataFrame) -> pl.DataFrame:
+    """A row for each visitor of a site and day, in no order."""
+    failed = pl.col("status_class")
+    return (
+        visitors.filter(pl.col("hour").is_not_null())
+        .group_by(*_DAY, "remote_host", "user_agent")
+        .agg(
+            pl.col("hits", "bytes").sum(),
+            pl.col("hits").filter(failed == "4xx").sum().alias("client_errors"),
+            pl.col("hits").filter(failed == "5xx").sum().alias("server_errors"),
+            pl.col(_AGENT).min(),
+        )
+    )
 
 
 def traffic_hourly(state: State) -> pl.DataFrame:
@@ -118,9 +148,7 @@ def traffic_minutely(state: State) -> pl.DataFrame:
 def visitors_daily(state: State) -> pl.DataFrame:
     """Distinct visitors of a day, by both definitions (columns: `schemas.SERVING_VISITORS_DAILY`)."""
     visitors = (
-        _by_hour(state)
-        .group_by(*_DAY, "remote_host", "user_agent")
-        .agg(pl.col("is_bot").first(), pl.col("hits").sum(), pl.col("bytes").sum())
+        state[OF_THE_DAY]
         .group_by(_DAY)
         .agg(
             pl.col("hits").sum(),
@@ -129,10 +157,10 @@ def visitors_daily(state: State) -> pl.DataFrame:
             pl.col("is_bot").sum().cast(pl.Int64).alias("bot_visitors"),
         )
     )
+    written = state["visitors"].filter(pl.col("hour").is_null())
+    named = answers(written["user_agent"], lambda texts: _as_goaccess_keeps_it(texts).to_frame())
     goaccess = (
-        state["visitors"]
-        .filter(pl.col("hour").is_null())
-        .select(*_DAY, "remote_host", _as_goaccess_keeps_it(pl.col("user_agent").cast(pl.String)))
+        written.select(*_DAY, "remote_host", user_agent=named.to_series().fill_null(_NO_AGENT))
         .unique()
         .group_by(_DAY)
         .agg(pl.len().cast(pl.Int64).alias("visitors_goaccess"))
@@ -170,9 +198,7 @@ def agents_daily(state: State) -> pl.DataFrame:
     """Requests and visitors by what the user agents are (columns: `schemas.SERVING_AGENTS_DAILY`)."""
     # A visitor has one user agent, so visitors of different user agents add up.
     return (
-        _by_hour(state)
-        .group_by(*_DAY, "remote_host", "user_agent")
-        .agg(*(pl.col(key).min() for key in _AGENT), pl.col("hits").sum(), pl.col("bytes").sum())
+        state[OF_THE_DAY]
         .group_by(*_DAY, *_AGENT)
         .agg(pl.col("hits").sum(), pl.col("bytes").sum(), pl.len().cast(pl.Int64).alias("visitors"))
     )
@@ -180,15 +206,14 @@ def agents_daily(state: State) -> pl.DataFrame:
 
 def clients_daily(state: State) -> pl.DataFrame:
     """Requests by client address (columns: `schemas.SERVING_CLIENTS_DAILY`)."""
-    failed = pl.col("status_class").is_in(["4xx", "5xx"])
     return (
-        _by_hour(state)
+        state[OF_THE_DAY]
         .group_by(*_DAY, "remote_host", "is_bot")
         .agg(
             pl.col("hits").sum(),
             pl.col("bytes").sum(),
-            pl.col("hits").filter(failed).sum().alias("failures"),
-            pl.col("user_agent").n_unique().cast(pl.Int64).alias("agents"),
+            (pl.col("client_errors") + pl.col("server_errors")).sum().alias("failures"),
+            pl.len().cast(pl.Int64).alias("agents"),
         )
     )
 
@@ -284,11 +309,10 @@ def _aspect(state: State, aspect: str, *keys: str) -> pl.DataFrame:
     return state["counts"].filter(pl.col("aspect") == aspect).rename(names)
 
 
-def _as_goaccess_keeps_it(user_agent: pl.Expr) -> pl.Expr:
-    """A user agent as GoAccess compares it: percent-decoded, without blanks around it, and none is `-`."""
-    text = user_agent.map_batches(_percent_decoded, return_dtype=pl.String, is_elementwise=True)
-    trimmed = text.str.strip_chars()
-    return pl.when(trimmed != "").then(trimmed).otherwise(pl.lit("-")).alias("user_agent")
+def _as_goaccess_keeps_it(user_agents: pl.Series) -> pl.Series:
+    """User agents as GoAccess compares them: percent-decoded, without blanks around them, and none is `-`."""
+    trimmed = _percent_decoded(user_agents).str.strip_chars()
+    return trimmed.set(trimmed == "", _NO_AGENT)
 
 
 def _percent_decoded(texts: pl.Series) -> pl.Series:

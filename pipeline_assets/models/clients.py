@@ -15,7 +15,8 @@ from typing import Final
 import polars as pl
 
 from pipeline_assets.kernel import sketches
-from pipeline_assets.kernel.codes import spelled
+from pipeline_assets.kernel.codes import answers, in_order, spelled
+from pipeline_assets.kernel.projections import OF_THE_DAY
 from pipeline_assets.kernel.schemas import MODEL_CLIENT_PROFILES
 from pipeline_assets.kernel.user_agents import crawler_tags
 from pipeline_assets.models.bot_ranges import BotRanges
@@ -50,7 +51,8 @@ _MANNERS: Final = ("writes", "odd_methods", "referred")
 def profile_clients(state: Mapping[str, pl.DataFrame], known_bots: BotRanges | None = None) -> pl.DataFrame:
     """A row for each client address of a site and day (columns: `schemas.MODEL_CLIENT_PROFILES`), sorted.
 
-    `state` has the merged rollups of some days, `known_bots` the addresses of bots.
+    `state` has the merged rollups of some days as `projections.prepared` gives them, `known_bots` the
+    addresses of bots.
     """
     behaviour = _behaviour(state)
     nobody_knows = pl.lit(None, pl.Boolean)
@@ -72,27 +74,29 @@ def profile_clients(state: Mapping[str, pl.DataFrame], known_bots: BotRanges | N
         .then(pl.lit("tool"))
         .otherwise(pl.lit("human"))
     )
-    why = pl.concat_list(
-        pl.when(pl.col("verified")).then(pl.lit("its address is one of the bot's")),
-        pl.when(_IS_PRETENDER).then(pl.lit("it claims to be a bot that has other addresses")),
-        pl.when(pl.col("bot").is_not_null() & ~_IS_PRETENDER).then(
-            pl.lit("its user agent is that of a bot or tool")
-        ),
-        pl.when(pl.col("bot").is_null() & pl.col("browser").is_null()).then(
-            pl.lit("its user agent is no browser's")
-        ),
-        pl.when(_CLAIMS_BROWSER).then(pl.lit("its user agent is a browser's")),
-        pl.when(_CLAIMS_BROWSER & _LOADS_NOTHING).then(pl.lit("it loads no file of any page")),
-        pl.when(_CLAIMS_BROWSER & _FOLLOWS_NOTHING).then(pl.lit("it never says which page it comes from")),
-        *(pl.when(rule).then(pl.lit(reason)) for rule, _, reason in _RULES),
-    ).list.drop_nulls()
     # Reasons are put into words only for those that are kept.
-    kept = most_telling(scored.with_columns(kind=kind)).with_columns(reasons=why)
+    kept = most_telling(scored.with_columns(kind=kind))
     return (
-        kept.rename({"bot": "name"})
+        kept.with_columns(reasons=_reasons(kept))
+        .rename({"bot": "name"})
         .select(MODEL_CLIENT_PROFILES.column_names)
         .cast(MODEL_CLIENT_PROFILES.schema)
     )
+
+
+def _reasons(scored: pl.DataFrame) -> pl.Series:
+    """What is said of each row. Few combinations of reasons occur, so each is put into words once."""
+    holds = (
+        pl.when(rule).then(pl.lit(1 << number, pl.Int64)).otherwise(0)
+        for number, (rule, _) in enumerate(_SAID)
+    )
+    said = scored.select(said=pl.sum_horizontal(holds))["said"]
+    different = said.unique().sort()
+    words = [
+        [reason for number, (_, reason) in enumerate(_SAID) if all_of >> number & 1]
+        for all_of in different.to_list()
+    ]
+    return pl.Series(words, dtype=pl.List(pl.String)).gather(different.search_sorted(said))
 
 
 def most_telling(profiles: pl.DataFrame) -> pl.DataFrame:
@@ -101,34 +105,31 @@ def most_telling(profiles: pl.DataFrame) -> pl.DataFrame:
     Scanners come first, then those with most requests. Clients may be of several states that have none in
     common, and from each of which they were chosen alike.
     """
-    return (
-        profiles.sort(
-            *_CLIENT[:2],
-            pl.col("kind") != "scanner",
-            "hits",
-            "remote_host",
-            descending=[False, False, False, True, False],
+    if profiles.group_by(_CLIENT[:2]).len()["len"].gt(ROW_LIMIT).any():
+        profiles = (
+            profiles.sort(
+                *_CLIENT[:2],
+                pl.col("kind") != "scanner",
+                "hits",
+                "remote_host",
+                descending=[False, False, False, True, False],
+            )
+            .with_columns(place=pl.int_range(pl.len()).over(_CLIENT[:2]))
+            .filter(pl.col("place") < ROW_LIMIT)
+            .drop("place")
         )
-        .with_columns(place=pl.int_range(pl.len()).over(_CLIENT[:2]))
-        .filter(pl.col("place") < ROW_LIMIT)
-        .drop("place")
-        .sort(_CLIENT)
-    )
+    return profiles.sort(_CLIENT)
 
 
 def _behaviour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """What a day knows of each address: its requests, and what the user agent that it used most says of
     itself."""
-    visitors = state["visitors"].filter(pl.col("hour").is_not_null())
-    agents = (
-        visitors.group_by(*_CLIENT, "user_agent")
-        .agg(
-            pl.col("hits", "bytes").sum(),
-            pl.col("hits").filter(pl.col("status_class").cast(pl.String) == "4xx").sum().alias("failures"),
-            pl.col("bot", "browser").min(),
-        )
-        .pipe(lambda rows: spelled(rows.lazy()).collect())
-        .sort(*_CLIENT, "hits", "user_agent", descending=[False, False, False, True, False], nulls_last=True)
+    agents = state[OF_THE_DAY].rename({"client_errors": "failures"})
+    attacks = answers(
+        agents["user_agent"], lambda texts: texts.str.contains(_ATTACK_TOOLS).to_frame("is_attack_tool")
+    )
+    agents = in_order(
+        agents.with_columns(attacks, fewest=-pl.col("hits")), [*_CLIENT, "fewest", "user_agent"]
     )
     purposes = pl.DataFrame(
         {
@@ -138,8 +139,7 @@ def _behaviour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         schema={"bot": pl.String, "purpose": pl.String},
     )
     visits = (
-        spelled(state["visits"].lazy())
-        .collect()
+        state["visits"]
         .group_by(_CLIENT)
         .agg(
             pl.col("pages").sum(),
@@ -155,14 +155,11 @@ def _behaviour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
             pl.len().cast(pl.Int64).alias("user_agents"),
             pl.col("bot", "browser").first(),
             pl.col("hits", "bytes", "failures").sum(),
-            pl.col("user_agent")
-            .str.contains(_ATTACK_TOOLS)
-            .any()
-            .fill_null(value=False)
-            .alias("is_attack_tool"),
+            pl.col("is_attack_tool").any().fill_null(value=False),
         )
         .join(visits, on=_CLIENT, how="left")
         .join(_manners(state), on=_CLIENT, how="left")
+        .pipe(lambda rows: spelled(rows.lazy()).collect())
         .join(purposes, on="bot", how="left")
         .with_columns(pl.col("pages", "visits", "seconds", "probes", "paths", *_MANNERS).fill_null(0))
     )
@@ -173,7 +170,7 @@ def _manners(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     names = ("paths", "probes")
     sums = [pl.col(name).sum() for name in _MANNERS]
     sets = sketches.united(state["clients"].lazy().group_by(_CLIENT), names, sums)
-    return spelled(sets.with_columns(sketches.distinct(pl.col(name)).alias(name) for name in names)).collect()
+    return sets.with_columns(sketches.distinct(pl.col(name)).alias(name) for name in names).collect()
 
 
 def _purpose(tags: tuple[str, ...]) -> str:
@@ -235,4 +232,15 @@ _RULES: Final = (
     ),
     (pl.col("user_agents") >= 10, 2, "it used ten user agents or more"),
     (pl.col("user_agent").is_null(), 1, "it sent no user agent"),
+)
+# All that may be said of a client: each with when it holds. Not more than 63.
+_SAID: Final = (
+    (pl.col("verified"), "its address is one of the bot's"),
+    (_IS_PRETENDER, "it claims to be a bot that has other addresses"),
+    (pl.col("bot").is_not_null() & ~_IS_PRETENDER, "its user agent is that of a bot or tool"),
+    (pl.col("bot").is_null() & pl.col("browser").is_null(), "its user agent is no browser's"),
+    (_CLAIMS_BROWSER, "its user agent is a browser's"),
+    (_CLAIMS_BROWSER & _LOADS_NOTHING, "it loads no file of any page"),
+    (_CLAIMS_BROWSER & _FOLLOWS_NOTHING, "it never says which page it comes from"),
+    *((rule, reason) for rule, _, reason in _RULES),
 )

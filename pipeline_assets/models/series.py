@@ -13,6 +13,7 @@ from typing import Final
 import polars as pl
 
 from pipeline_assets.kernel import sketches
+from pipeline_assets.kernel.codes import spelled
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,9 @@ def people_by_hour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         sketches.distinct(pl.col("paths")).alias("busiest_client_paths"),
     )
     alike = []
-    for people, each in ((visitors, clients), (_of_all_sites(visitors), _of_all_sites(clients))):
+    several = visitors["site"].n_unique() > 1
+    together = [(_of_all_sites(visitors), _of_all_sites(clients))] if several else []
+    for people, each in ((visitors, clients), *together):
         distinct = people.select(*_HOUR_OF_SITE, "remote_host", "user_agent").unique()
         busiest = (
             each.group_by(*_HOUR_OF_SITE, "remote_host")
@@ -77,7 +80,9 @@ def people_by_hour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
             .agg(visitors=pl.len().cast(pl.Int64))
             .join(busiest, on=_HOUR_OF_SITE, how="left", nulls_equal=True)
         )
-    return pl.concat(alike)
+    if not several:  # one site is all that there is
+        alike.append(_of_all_sites(alike[0]))
+    return spelled(pl.concat(alike).lazy()).collect()
 
 
 def of_hours(state: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
@@ -149,7 +154,7 @@ def hourly_values(
 
 
 def _of_all_sites(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.with_columns(pl.lit(None, pl.String).alias("site"))
+    return rows.with_columns(pl.lit(None, rows.schema["site"]).alias("site"))
 
 
 def missing_hours(counts: pl.DataFrame) -> pl.DataFrame:

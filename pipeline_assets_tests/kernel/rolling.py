@@ -14,7 +14,7 @@ import polars as pl
 from pipeline_assets.kernel.clean import CLEANERS
 from pipeline_assets.kernel.codes import spelled
 from pipeline_assets.kernel.parse import FileReader, ReadOptions
-from pipeline_assets.kernel.projections import PROJECTIONS
+from pipeline_assets.kernel.projections import PROJECTIONS, prepared
 from pipeline_assets.kernel.rollups import ROLLUPS, prepared_rows, roll_up_prepared
 from pipeline_assets.kernel.schemas import BRONZE
 from pipeline_assets.kernel.texts_by_number import plain_rows
@@ -59,4 +59,5 @@ def merge(*states: Rolled) -> Rolled:
 def serve(files: Mapping[str, bytes]) -> dict[str, list[tuple[object, ...]]]:
     """Every serving table of these files, without event_date and site where there is one of each."""
     state = merge(*(roll_up(silver_of(path, content)) for path, content in files.items()))
-    return {name: project(state).rows() for name, project in PROJECTIONS.items()}
+    ready = prepared(state)
+    return {name: project(ready).rows() for name, project in PROJECTIONS.items()}

@@ -18,10 +18,12 @@ import polars as pl
 from pipeline_assets.compute.abreast import abreast
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.gold import refresh_gold
+from pipeline_assets.compute.projecting import Gathered, Given, projected
 from pipeline_assets.compute.sharding import Pieces, Shard, are_few, in_shards
 from pipeline_assets.compute.silver import refresh_silver
 from pipeline_assets.kernel.rollups import ROLLUPS, proven_rows
 from pipeline_assets.kernel.schemas import KERNEL_VERSION, LAYERS
+from pipeline_assets.storage.encoding import encoded
 from pipeline_assets.storage.manifests import (
     DayState,
     Manifest,
@@ -44,8 +46,8 @@ _TRIES: Final = 50
 
 Rollups = dict[str, pl.DataFrame]
 # Rollups of states that were made just now, by the parts that hold them: no two have the same, but for empty
-# ones, which are alike.
-Made = dict[tuple[Part, ...], Rollups]
+# ones, which are alike. Of those that were merged in shards it is what these give to the tables.
+Made = dict[tuple[Part, ...], Rollups | Gathered]
 # Files by the attempt that holds their rows.
 Live = dict[str, set[str]]
 Files = Mapping[str, Collection[str]]
@@ -109,7 +111,7 @@ def fold_day(
     """Bring a day's state up to what these units give to it; the state as it is then.
 
     With `remerge` the day is merged again from the gold of these units and of all that are folded in. `made`
-    takes the rollups of a state that was made here.
+    takes what a state has, or gives, that was made here.
 
     Raises `ClosedDayError` where that needs gold that retention has deleted.
     """
@@ -127,15 +129,16 @@ def fold_day(
         if stale or outdated:
             names = {*state.units, *wanted}
             views |= {name: view_unit(context, Unit.parse(name)) for name in names - views.keys()}
-            following, merged = _merge_again(context, day, state, views)
+            following, merged = _merge_again(context, day, state, views, is_shown=made is not None)
         else:
-            following, merged = _fold_in(context, day, state, [views[name] for name in sorted(new)])
+            fresh = [views[name] for name in sorted(new)]
+            following, merged = _fold_in(context, day, state, fresh, is_shown=made is not None)
         try:
             swap_day(context.store, following, stored.etag)
         except SwapConflictError:
             continue
-        if made is not None and merged.whole is not None:
-            _keep(made, following.parts, merged.whole)
+        if made is not None:
+            _keep(made, following.parts, merged)
         return following
     raise RuntimeError(f"{day}: lost {_TRIES} races for its state")
 
@@ -195,26 +198,33 @@ def held_back_by(day: date, state: DayState, views: Mapping[str, UnitView]) -> s
     return held
 
 
-def in_pieces(context: Context, states: Iterable[DayState], made: Made | None = None) -> Iterator[Pieces]:
+def in_pieces(
+    context: Context, states: Iterable[DayState], made: Made | None = None
+) -> Iterator[Pieces | Gathered]:
     """Rollups of these days by name, as many together as may be in memory at once, without a key in common.
 
     A state that was merged in shards has its parts by shard. Those that are in `made` are taken out of it
     instead of being read.
     """
     together: Pieces = {}
-    rows = 0
+    rows = taken = 0
     for state in states:
+        known = made.pop(state.parts, None) if made else None
+        if isinstance(known, Gathered):
+            taken += 1
+            yield known
+            continue
         for parts in _by_shard(state.parts):
             more = sum(part.rows for part in parts)
             if together and not are_few(rows + more):
                 complete, together, rows = [together], {}, 0
                 yield complete.pop()  # whoever takes it lets go of it
-            known = made.pop(state.parts, None) if made else None
             day = date.fromisoformat(state.day)
             for name, frame in known.items() if known else _stored_rows(context, day, parts):
                 together.setdefault(name, []).append(frame)
             rows += more
-    yield together
+    if together or not taken:
+        yield together
 
 
 def _by_shard(parts: Iterable[Part]) -> list[list[Part]]:
@@ -234,22 +244,23 @@ def _stored_rows(context: Context, day: date, parts: Iterable[Part]) -> Iterator
 
 
 def _fold_in(
-    context: Context, day: date, state: DayState, views: Iterable[UnitView]
+    context: Context, day: date, state: DayState, views: Iterable[UnitView], *, is_shown: bool
 ) -> tuple[DayState, _Merged]:
-    """The state with what these units give to it, and its rollups; nothing else is read."""
+    """The state with what these units give to it, and what was merged; nothing else is read."""
     fresh = [_of_this_kernel(context, view) for view in views]
     lost = [str(view.unit) for view in fresh if view.lost_on(day)]
     if lost:
         raise ClosedDayError(state, lost)
-    merged = _merge(context, day, [(view, view.live_on(day)) for view in fresh], state.parts)
+    given = [(view, view.live_on(day)) for view in fresh]
+    merged = _merge(context, day, given, state.parts, is_shown=is_shown)
     units = state.units | {str(view.unit): key for view in fresh if (key := view.key_on(day))}
     return replace(state, units=units, parts=merged.parts, hits=merged.hits), merged
 
 
 def _merge_again(
-    context: Context, day: date, state: DayState, views: Mapping[str, UnitView]
+    context: Context, day: date, state: DayState, views: Mapping[str, UnitView], *, is_shown: bool
 ) -> tuple[DayState, _Merged]:
-    """The state of what these units give, and its rollups.
+    """The state of what these units give, and what was merged.
 
     They come from the units' gold, and from what the day has kept of closed ones.
     """
@@ -262,7 +273,7 @@ def _merge_again(
     else:
         closed, closed_parts, columns = {}, (), ""
     rest = [(view, _beyond(view.live_on(day), closed.get(name, {}))) for name, view in fresh.items()]
-    merged = _merge(context, day, rest, closed_parts)
+    merged = _merge(context, day, rest, closed_parts, is_shown=is_shown)
     following = DayState(
         day.isoformat(),
         KERNEL_VERSION,
@@ -297,15 +308,23 @@ def _of_this_kernel(context: Context, view: UnitView) -> UnitView:
 
 @dataclass(frozen=True)
 class _Merged:
-    """A day's rollups as they were written: their parts and hits, and all rows where they are few."""
+    """A day's rollups as they were written: their parts and hits.
+
+    `made` has all rows where they are few, else what they give to the tables, should they be shown.
+    """
 
     parts: tuple[Part, ...]
     hits: int
-    whole: Rollups | None
+    made: Rollups | Gathered | None
 
 
 def _merge(
-    context: Context, day: date, contributions: Iterable[tuple[UnitView, Live]], base: Iterable[Part]
+    context: Context,
+    day: date,
+    contributions: Iterable[tuple[UnitView, Live]],
+    base: Iterable[Part],
+    *,
+    is_shown: bool = False,
 ) -> _Merged:
     """Write what is merged already, with the rows of a day from these units' gold, of these files only."""
     given = [(view, live) for view, live in contributions if live]
@@ -314,19 +333,48 @@ def _merge(
         _stored_rows(context, day, stored),
         *(_proven(day, view, live, _given_rows(context, day, view, live)) for view, live in given),
     )
-    most = sum(part.rows for part in chain(stored, *(view.gold.parts for view, _ in given)))
+    rows = sum(part.rows for part in stored) + sum(_rows_on(day, view) for view, _ in given)
+    shards = in_shards(pieces, rows)
+    first = next(shards)
     attempt = new_attempt()
+    if first.of == 1:
+        merged = {name: rollup.merge_day(first.pieces.get(name, [])) for name, rollup in ROLLUPS.items()}
+        parts = tuple(_write_parts(context, day, merged, attempt))
+        return _Merged(parts, _hits(merged), merged)
+    return _merge_shards(context, day, chain([first], shards), attempt, is_shown=is_shown)
 
-    def merge(shard: Shard) -> _Merged:
-        merged = {name: rollup.merge_day(shard.pieces.get(name, [])) for name, rollup in ROLLUPS.items()}
-        stem = f"{attempt}-{shard.number:04}" if shard.number else attempt
-        parts = tuple(_write_parts(context, day, merged, stem, attempt))
-        return _Merged(parts, int(merged["traffic"]["hits"].sum()), merged if shard.of == 1 else None)
 
-    done = list(abreast(merge, in_shards(pieces, most)))
-    if len(done) == 1:
-        return done[0]
-    return _Merged(tuple(part for each in done for part in each.parts), sum(each.hits for each in done), None)
+def _merge_shards(
+    context: Context, day: date, shards: Iterable[Shard], attempt: str, *, is_shown: bool
+) -> _Merged:
+    """Write shard after shard; while their texts are coded, what they give to the tables is computed."""
+
+    def merge(shard: Shard) -> tuple[tuple[Part, ...], int, Given | None]:
+        merged = {name: rollup.merge_coded(shard.pieces.pop(name, [])) for name, rollup in ROLLUPS.items()}
+        parts = tuple(_write_shard(context, day, merged, attempt, shard.number))
+        return parts, _hits(merged), projected(merged, context.known_bots) if is_shown else None
+
+    gathered = Gathered() if is_shown else None
+    parts: list[Part] = []
+    hits = 0
+    for written, more, given in abreast(merge, shards):
+        parts += written
+        hits += more
+        if gathered is not None and given is not None:
+            gathered.take(given)
+    return _Merged(tuple(parts), hits, gathered)
+
+
+def _hits(merged: Rollups) -> int:
+    return int(merged["traffic"]["hits"].sum())
+
+
+def _rows_on(day: date, view: UnitView) -> int:
+    """About how many rows a unit's gold has on a day: as large a share as of its entries."""
+    key = day.isoformat()
+    entries = [days for file in view.gold.files for days in (file.request_days, file.error_days)]
+    share = sum(days.get(key, 0) for days in entries) / max(1, sum(sum(days.values()) for days in entries))
+    return round(share * sum(part.rows for part in view.gold.parts))
 
 
 def _given_rows(
@@ -368,11 +416,14 @@ def _proven(
             )
 
 
-def _keep(made: Made, parts: tuple[Part, ...], rollups: Rollups) -> None:
-    """Keep rollups that were made, as long as all that are kept are few."""
-    kept = sum(part.rows for known in made for part in known)
-    if are_few(kept + sum(part.rows for part in parts)):
-        made[parts] = rollups
+def _keep(made: Made, parts: tuple[Part, ...], merged: _Merged) -> None:
+    """Keep rollups that were made, as long as all that are kept are few; or what shards gave."""
+    if isinstance(merged.made, Gathered):
+        made[parts] = merged.made
+    elif merged.made is not None:
+        kept = sum(part.rows for known, rows in made.items() for part in known if isinstance(rows, dict))
+        if are_few(kept + sum(part.rows for part in parts)):
+            made[parts] = merged.made
 
 
 def _columns() -> str:
@@ -384,9 +435,19 @@ def _columns() -> str:
     )
 
 
-def _write_parts(context: Context, day: date, merged: Rollups, stem: str, attempt: str) -> Iterator[Part]:
+def _write_parts(context: Context, day: date, merged: Rollups, attempt: str) -> Iterator[Part]:
     for name, frame in merged.items():
         if frame.height:
-            path = f"{day_folder(day.isoformat())}/{name}-{stem}.parquet"
+            path = f"{day_folder(day.isoformat())}/{name}-{attempt}.parquet"
             size = context.store.write_parquet(path, frame)
             yield Part(name, path.rpartition("/")[2], attempt, frame.height, size)
+
+
+def _write_shard(context: Context, day: date, merged: Rollups, attempt: str, number: int) -> Iterator[Part]:
+    """As `_write_parts`, of rollups whose texts are coded: they are encoded as such."""
+    for name, frame in merged.items():
+        if frame.height:
+            path = f"{day_folder(day.isoformat())}/{name}-{attempt}-{number:04}.parquet"
+            data = encoded(ROLLUPS[name].day_table, frame)
+            context.store.create(path, data)
+            yield Part(name, path.rpartition("/")[2], attempt, frame.height, len(data))

@@ -19,6 +19,7 @@ from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.sharding import Packed, Pieces, Spill, packed
 from pipeline_assets.kernel.projections import AS_LARGE_AS_THE_STATE, PROJECTIONS, State, prepared
 from pipeline_assets.kernel.rollups import ROLLUPS
+from pipeline_assets.models.bot_ranges import BotRanges
 from pipeline_assets.models.clients import most_telling, profile_clients
 from pipeline_assets.models.series import hourly_values, of_hours, people_by_hour
 
@@ -30,7 +31,7 @@ _GATHERED_ROWS: Final = 100_000
 
 
 @dataclass(frozen=True)
-class _Given:
+class Given:
     """What one piece of several gives to the tables; `large` is that of the table that is not gathered."""
 
     rows: dict[str, pl.DataFrame]
@@ -39,20 +40,72 @@ class _Given:
     hours: State
 
 
+class Gathered:
+    """What pieces of states give to the tables, no two of which have a key in common.
+
+    The large table waits on the disk, and of each other one no more rows are kept than matter.
+    """
+
+    def __init__(self) -> None:
+        self.people: list[pl.DataFrame] = []
+        self.hours: list[State] = []
+        self._rows: dict[str, list[pl.DataFrame]] = {}
+        self._waiting: list[Spill] = []
+
+    def close(self) -> None:
+        """Let go of what waits on the disk."""
+        for spill in self._waiting:
+            spill.close()
+
+    def take(self, given: Given) -> None:
+        """Take what a piece gives."""
+        if not self._waiting:
+            self._waiting.append(Spill())
+        self._waiting[-1].put(AS_LARGE_AS_THE_STATE, given.large)
+        self.people.append(given.people)
+        self.hours.append(given.hours)
+        for name, rows in given.rows.items():
+            self._gather(name, [rows])
+
+    def take_all(self, other: Gathered) -> None:
+        """Take what another has gathered, with what waits for it; it has nothing then."""
+        self._waiting[:0], other._waiting = other._waiting, []
+        self.people += other.people
+        self.hours += other.hours
+        for name, rows in other._rows.items():
+            self._gather(name, rows)
+
+    def _gather(self, name: str, rows: list[pl.DataFrame]) -> None:
+        gathered = self._rows.setdefault(name, [])
+        gathered += rows
+        if len(gathered) > 1 and sum(each.height for each in gathered) > _GATHERED_ROWS:
+            gathered[:] = [self._few(name)]
+
+    def _few(self, name: str) -> pl.DataFrame:
+        """What has been gathered for a table, in no more rows than matter."""
+        gathered = self._rows[name]
+        return most_telling(pl.concat(gathered)) if name == _PROFILES else PROJECTIONS[name].few(gathered)
+
+    def tables(self) -> Iterator[tuple[str, Rows]]:
+        """Each table by its name, with its rows."""
+        for name, projection in PROJECTIONS.items():
+            if name == AS_LARGE_AS_THE_STATE:
+                yield name, chain.from_iterable(map(_waiting_frames, self._waiting))
+            else:
+                yield name, projection.table([self._few(name)])
+        yield _PROFILES, self._few(_PROFILES)
+
+
 class Projecting:
     """The tables that days say by themselves, of pieces of their states.
 
-    If one is all there is, it is projected table by table as they are asked for. Of several, the large table
-    waits on the disk, and of each other one no more rows are kept than matter.
+    If one is all there is, it is projected table by table as they are asked for.
     """
 
     def __init__(self, context: Context) -> None:
         self._known_bots = context.known_bots
         self._only: State | None = None
-        self._gathered: dict[str, list[pl.DataFrame]] = {}
-        self._hours: list[State] = []
-        self._people: list[pl.DataFrame] = []
-        self._waiting: Spill | None = None
+        self._gathered = Gathered()
 
     def __enter__(self) -> Projecting:
         return self
@@ -60,72 +113,54 @@ class Projecting:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._waiting is not None:
-            self._waiting.close()
+        self._gathered.close()
 
-    def add_all(self, pieces: Iterable[Pieces]) -> None:
-        """Take in rollups of some days, by name. No two of these pieces have a key in common."""
+    def add_all(self, pieces: Iterable[Pieces | Gathered]) -> None:
+        """Take in rollups of some days, by name, or what they gave. No two of them have a key in common."""
         waiting = iter(pieces)
         some = list(islice(waiting, 2))
-        if len(some) == 1:
-            self._only = _state_of(some.pop())
-            self._hours.append(of_hours(self._only))
+        if len(some) == 1 and not isinstance(only := some[0], Gathered):
+            self._only = prepared(_frames(only))
             return
-        self._waiting = Spill()
         # Two at once would take 70 MB more, and hardly less time: what they give is taken meanwhile.
         for given in abreast(self._given, chain(taken(some), waiting), at_once=1):
-            self._take(given, self._waiting)
+            if isinstance(given, Gathered):
+                self._gathered.take_all(given)
+            else:
+                self._gathered.take(given)
 
-    def _given(self, pieces: Pieces) -> _Given:
-        state = _state_of(pieces)
-        rows = {name: projection.few([projection.rows(state)]) for name, projection in PROJECTIONS.items()}
-        large = PROJECTIONS[AS_LARGE_AS_THE_STATE].table([rows.pop(AS_LARGE_AS_THE_STATE)])
-        rows[_PROFILES] = profile_clients(state, self._known_bots)
-        return _Given(
-            rows,
-            packed(large),
-            people_by_hour(state),
-            of_hours(state),
-        )
-
-    def _take(self, given: _Given, waiting: Spill) -> None:
-        waiting.put(AS_LARGE_AS_THE_STATE, given.large)
-        for name, rows in given.rows.items():
-            gathered = self._gathered.setdefault(name, [])
-            gathered.append(rows)
-            if len(gathered) > 1 and sum(each.height for each in gathered) > _GATHERED_ROWS:
-                gathered[:] = [self._few(name)]
-        self._people.append(given.people)
-        self._hours.append(given.hours)
-
-    def _few(self, name: str) -> pl.DataFrame:
-        """What has been gathered for a table, in no more rows than matter."""
-        gathered = self._gathered[name]
-        return most_telling(pl.concat(gathered)) if name == _PROFILES else PROJECTIONS[name].few(gathered)
+    def _given(self, pieces: Pieces | Gathered) -> Given | Gathered:
+        return pieces if isinstance(pieces, Gathered) else projected(_frames(pieces), self._known_bots)
 
     def tables(self) -> Iterator[tuple[str, Rows]]:
         """Each table by its name, with its rows."""
-        if self._only is not None:
-            for name, projection in PROJECTIONS.items():
-                yield name, projection(self._only)
-            yield _PROFILES, profile_clients(self._only, self._known_bots)
+        if self._only is None:
+            yield from self._gathered.tables()
             return
-        assert self._waiting is not None
         for name, projection in PROJECTIONS.items():
-            if name == AS_LARGE_AS_THE_STATE:
-                yield name, self._waiting.frames(name)
-            else:
-                yield name, projection.table([self._few(name)])
-        yield _PROFILES, self._few(_PROFILES)
+            yield name, projection(self._only)
+        yield _PROFILES, profile_clients(self._only, self._known_bots)
 
     def hourly_values(self) -> pl.DataFrame:
         """The series of these days by hour."""
-        people = [people_by_hour(self._only)] if self._only is not None else self._people
-        traffic, files = (pl.concat([hours[name] for hours in self._hours]) for name in ("traffic", "counts"))
+        people = [people_by_hour(self._only)] if self._only is not None else self._gathered.people
+        state = [of_hours(self._only)] if self._only is not None else self._gathered.hours
+        traffic, files = (pl.concat([hours[name] for hours in state]) for name in ("traffic", "counts"))
         return hourly_values({"traffic": traffic, "counts": files}, people)
 
 
-def _state_of(pieces: Pieces) -> State:
-    return prepared(
-        {name: pl.concat(pieces.get(name) or [rollup.no_day]) for name, rollup in ROLLUPS.items()}
-    )
+def _waiting_frames(spill: Spill) -> Iterator[pl.DataFrame]:
+    return spill.frames(AS_LARGE_AS_THE_STATE)
+
+
+def projected(rollups: State, known_bots: BotRanges | None) -> Given:
+    """What one piece of several, rollups by name, gives to the tables; its texts may be coded."""
+    state = prepared(rollups)
+    rows = {name: projection.few([projection.rows(state)]) for name, projection in PROJECTIONS.items()}
+    large = PROJECTIONS[AS_LARGE_AS_THE_STATE].table([rows.pop(AS_LARGE_AS_THE_STATE)])
+    rows[_PROFILES] = profile_clients(state, known_bots)
+    return Given(rows, packed(large), people_by_hour(state), of_hours(state))
+
+
+def _frames(pieces: Pieces) -> State:
+    return {name: pl.concat(pieces.get(name) or [rollup.no_day]) for name, rollup in ROLLUPS.items()}

@@ -23,10 +23,11 @@ import polars as pl
 from pipeline_assets.compute.abreast import abreast, taken
 from pipeline_assets.kernel.shards import cut
 
-# Rows of all rollups that are taken into memory together, and two such shards are worked on at once: 40 MB
-# each, and some three times as much to merge or to project them. A log of 100 MB has so many, where its
-# clients are as many as the benchmark's.
+# Rows of all rollups that are taken into memory together: 40 MB, and some three times as much to merge or to
+# project them. A log of 100 MB has so many, where its clients are as many as the benchmark's.
 ROWS_TOGETHER: Final = 250_000
+# Two shards are worked on at once, so each has less. Whole ones take 55 MB more, for hardly less work.
+_SHARE_OF_SHARD: Final = 0.6
 
 Pieces = dict[str, list[pl.DataFrame]]
 Packed = memoryview
@@ -88,11 +89,11 @@ class Spill:
             yield pl.read_ipc(self._file.read(size))
 
 
-def in_shards(pieces: Iterable[tuple[str, pl.DataFrame]], most: int) -> Iterator[Shard]:
+def in_shards(pieces: Iterable[tuple[str, pl.DataFrame]], about: int) -> Iterator[Shard]:
     """Pieces of rollups: all of them where they are few, else shard after shard.
 
-    `most` is how many rows there are, or more than that. Rows that one of `kernel.rollups` merges, and those
-    that one key of a serving table adds up but for sums and maxima, are in one shard.
+    `about` is how many rows there are, as far as that is known. Rows that one of `kernel.rollups` merges, and
+    those that one key of a serving table adds up but for sums and maxima, are in one shard.
     """
     waiting = iter(pieces)
     held: list[tuple[str, pl.DataFrame]] = []
@@ -105,7 +106,7 @@ def in_shards(pieces: Iterable[tuple[str, pl.DataFrame]], most: int) -> Iterator
     else:
         yield Shard(0, 1, _by_name(held))
         return
-    shards = max(2, math.ceil(max(most, rows) / ROWS_TOGETHER))
+    shards = max(2, math.ceil(max(about, rows) / (_SHARE_OF_SHARD * ROWS_TOGETHER)))
     names: set[str] = set()
     with Spill() as spill:
         for name, found in abreast(partial(_cut, shards), chain(taken(held), waiting)):

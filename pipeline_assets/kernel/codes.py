@@ -36,7 +36,11 @@ def coded(rows: pl.LazyFrame, names: Collection[str] = ()) -> pl.LazyFrame:
     """
     schema = rows.collect_schema()
     texts = names or [name for name, dtype in schema.items() if dtype == pl.String]
-    return rows.with_columns(pl.col(name).cast(pl.Categorical(pl.Categories.random())) for name in texts)
+    return rows.with_columns(
+        pl.col(name).cast(pl.Categorical(pl.Categories.random()))
+        for name in texts
+        if schema[name] == pl.String
+    )
 
 
 def spelled(rows: pl.LazyFrame) -> pl.LazyFrame:

@@ -100,19 +100,18 @@ class Projection:
 
 
 def prepared(state: State) -> State:
-    """The state as projecting several tables of it costs least.
+    """The state as projecting several tables of it costs least; its texts may be coded.
 
     Visitors are grouped in many ways by the same texts, which are then compared as numbers (`codes`), also
     with those of other rollups.
     """
-    visitors = state["visitors"]
-    texts = coded(visitors.lazy().select(_VISITOR_TEXTS)).collect()
+    visitors = coded(state["visitors"].lazy(), _VISITOR_TEXTS).collect()
     alike = {
-        name: state[name].with_columns(pl.col(text).cast(texts.schema[text]) for text in shared)
+        name: state[name].with_columns(pl.col(text).cast(visitors.schema[text]) for text in shared)
         for name, shared in _SHARED.items()
     }
-    visitors = visitors.with_columns(texts)
-    return {**state, **alike, "visitors": visitors, OF_THE_DAY: _of_the_day(visitors)}
+    few = {name: spelled(state[name].lazy()).collect() for name in ("traffic", "counts")}
+    return {**state, **few, **alike, "visitors": visitors, OF_THE_DAY: _of_the_day(visitors)}
 
 
 def _of_the_day(visitors: pl.DataFrame) -> pl.DataFrame:

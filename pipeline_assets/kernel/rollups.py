@@ -13,7 +13,7 @@ there are is not limited here, because every limit that knows only what came bef
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -70,29 +70,40 @@ class Rollup:
         return spelled(rows.select(self.table.column_names).sort("event_date", maintain_order=True))
 
     @cached_property
-    def no_day(self) -> pl.DataFrame:
-        """The state of a day into which nothing is folded: no rows."""
-        return self.table.empty().select(self._day_columns)
+    def day_table(self) -> Table:
+        """The columns of a day's state: the landed file of a row is not known any more."""
+        return replace(self.table, columns=tuple(c for c in self.table.columns if c.name != "source_file"))
 
     @property
-    def _day_columns(self) -> list[str]:
-        return [name for name in self.table.column_names if name != "source_file"]
+    def no_day(self) -> pl.DataFrame:
+        """The state of a day into which nothing is folded: no rows."""
+        return self.day_table.empty()
 
     def merge_day(self, parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
         """Rollups of several units, or earlier states of a day, to one state (without `source_file`).
 
         Rows come back sorted by key: the same parts in any order give the same bytes.
         """
-        columns = self._day_columns
-        keys = [name for name in self.keys if name != "source_file"]
-        order = [*keys, *(["started_at"] if "started_at" in columns else [])]
+        rows = self.merge_coded(parts)
+        order = [*self._day_keys, *(["started_at"] if "started_at" in rows.columns else [])]
+        return spelled(in_order(rows, order).lazy()).collect()
+
+    def merge_coded(self, parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+        """As `merge_day`, but that texts are coded, and rows come in any order."""
+        columns = self.day_table.column_names
         some = [part for part in parts if part.height]
         if not some:
-            return self.no_day
-        rows = coded(pl.concat([part.select(columns) for part in some]).lazy())
-        if len(some) > 1 or not _is_of_one_file(some[0]):
-            rows = self.merge(rows, keys).select(columns)
-        return spelled(in_order(rows.collect(), order).lazy()).collect()
+            return coded(self.no_day.lazy()).collect()
+        is_merged = len(some) == 1 and _is_of_one_file(some[0])
+        rows = pl.concat([part.select(columns) for part in some])
+        # Whoever hands over the only reference to the parts gets their texts' memory back before the merge.
+        del parts, some
+        rows = coded(rows.lazy()).collect()
+        return rows if is_merged else self.merge(rows.lazy(), self._day_keys).select(columns).collect()
+
+    @property
+    def _day_keys(self) -> list[str]:
+        return [name for name in self.keys if name != "source_file"]
 
 
 def _is_of_one_file(part: pl.DataFrame) -> bool:

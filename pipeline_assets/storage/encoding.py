@@ -139,6 +139,13 @@ class Encoder:
         )
 
 
+def encoded(table: Table, rows: pl.DataFrame) -> bytes:
+    """A part of these rows of the table's columns, as one row group; their texts may be coded."""
+    encoder = Encoder(table)
+    encoder.encode(rows)
+    return encoder.close()
+
+
 def _unlike(rows: pl.DataFrame | pa.Table) -> set[str]:
     """Which of the columns that may recur don't in these rows; those that come as dictionaries do."""
     import pyarrow as pa

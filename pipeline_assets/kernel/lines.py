@@ -382,11 +382,12 @@ class LineReader:
         any_too_long = bool(too_long.any())
 
         begins = starts
-        if self.lines == 0 and data.startswith(BYTE_ORDER_MARK):
+        is_marked = self.lines == 0 and data.startswith(BYTE_ORDER_MARK)
+        if is_marked:
             begins = starts.copy()
             begins[0] = min(starts[0] + len(BYTE_ORDER_MARK), size - 1)
         comment, blank = _left_out(codes, begins, too_long)
-        if begins is not starts and ends[0] == len(BYTE_ORDER_MARK):
+        if is_marked and ends[0] == len(BYTE_ORDER_MARK):
             blank[0] = not too_long[0]
         if comment.any():
             self._note_directives(data, begins[comment], ends[comment], numbers[comment])
@@ -417,7 +418,7 @@ class LineReader:
             offsets,
             first_number=first_number,
             last_number=self.lines,
-            is_whole=terminated and not any_too_long and begins is starts,
+            is_whole=terminated and not any_too_long and not is_marked,
             faults=faults,
         )
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.kernel import log_times, parse
+from pipeline_assets.kernel import lines, log_times, parse
 from pipeline_assets.kernel.combined_lines import CombinedReader, Given, QuickReader
 from pipeline_assets.kernel.lines import PADDING_BYTES, LineReader
 from pipeline_assets.kernel.parse import ReadOptions
@@ -135,7 +135,9 @@ def taken(kind: type, content: bytes) -> list[int]:
     import io
 
     reader: QuickReader = kind(ANYTHING)
-    for block in LineReader(io.BytesIO(content), chunk_bytes=len(content)).blocks():
+    stream = LineReader(io.BytesIO(content), chunk_bytes=len(content))
+    stream.find_line_feeds = reader.line_feeds
+    for block in stream.blocks():
         reader.take(block)
     rows = reader.rows()
     return rows.frame("line_number")["line_number"].to_list() if rows else []
@@ -166,6 +168,17 @@ def test_bytes_that_are_no_text_leave_the_other_lines_of_their_block_quick(reade
     assert taken(reader, joined(lines)) == ([1, 4] if reader is CombinedReader else [1, 3, 4])
     many = range(1, 41)
     assert taken(reader, joined([*lines, *[line] * 36])) == [number for number in many if number != 2]
+
+
+@either_reader
+def test_lines_around_comments_and_of_cut_blocks_are_read_in_the_quick_way(
+    reader: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = joined([access_line(), b'# "a" "b', b"", b" \t", access_line(), b'#"', access_line(user="jo")])
+    assert taken(reader, content) == [1, 5, 7]
+    # A block of many lines is cut after its line feeds are found.
+    monkeypatch.setattr(lines, "FRAME_LINES", 2)
+    assert taken(reader, content) == [1, 5, 7]
 
 
 @either_reader

@@ -37,6 +37,7 @@ from pipeline_assets.storage.manifests import (
     read_manifest,
     swap_day,
 )
+from pipeline_assets.storage.memory import give_back
 from pipeline_assets.storage.parts import scan_live, scan_table
 from pipeline_assets.storage.quarantine import InvalidRowsError
 from pipeline_assets.storage.store import SwapConflictError
@@ -362,6 +363,7 @@ def _merge_shards(
         hits += more
         if gathered is not None and given is not None:
             gathered.take(given)
+    give_back()
     return _Merged(tuple(parts), hits, gathered)
 
 

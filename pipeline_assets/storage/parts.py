@@ -17,6 +17,7 @@ from pipeline_assets.kernel.schemas import LAYERS, Table
 from pipeline_assets.storage.behind import Behind
 from pipeline_assets.storage.encoding import Encoder
 from pipeline_assets.storage.manifests import Layer, Part, layer_folder, new_attempt
+from pipeline_assets.storage.memory import give_back
 from pipeline_assets.storage.quarantine import InvalidRowsError
 from pipeline_assets.storage.store import Store
 from pipeline_assets.storage.units import Unit
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # So many bytes of frames wait, as many as are a row group.
 _FEW_BYTES: Final = 32 << 20
+# Parts of so many bytes, some 40 MB of log, have left much memory behind.
+_MUCH_BYTES: Final = 4 << 20
 
 
 @dataclass
@@ -152,8 +155,8 @@ class PartWriter:
             self._finish(table)
         self._behind.wait()
         self._behind.close()
-        if self._parts:
-            _give_back()
+        if sum(part.size for part in self._parts) >= _MUCH_BYTES:
+            give_back()
         return self._parts
 
     def _finish(self, table: str) -> None:
@@ -174,13 +177,6 @@ class PartWriter:
 
     def _append(self, table: str, path: str, rows: int, size: int) -> None:
         self._parts.append(Part(table, path.rpartition("/")[2], self.attempt, rows, size))
-
-
-def _give_back() -> None:
-    """Give memory that encoding has used back to the system: the next layer would use its own beside it."""
-    import pyarrow as pa
-
-    pa.default_memory_pool().release_unused()
 
 
 def check_rows(rows: pl.DataFrame | pa.Table, table: Table) -> None:

@@ -335,14 +335,13 @@ def _merge(
         *(_proven(day, view, live, _given_rows(context, day, view, live)) for view, live in given),
     )
     rows = sum(part.rows for part in stored) + sum(_rows_on(day, view) for view, _ in given)
-    shards = in_shards(pieces, rows)
-    first = next(shards)
-    attempt = new_attempt()
-    if first.of == 1:
-        merged = {name: rollup.merge_day(first.pieces.get(name, [])) for name, rollup in ROLLUPS.items()}
-        parts = tuple(_write_parts(context, day, merged, attempt))
-        return _Merged(parts, _hits(merged), merged)
-    return _merge_shards(context, day, chain([first], shards), attempt, is_shown=is_shown)
+    with in_shards(pieces, rows) as shards:
+        first = next(shards)
+        if first.of > 1:
+            return _merge_shards(context, day, chain([first], shards), new_attempt(), is_shown=is_shown)
+        only = first.pieces()
+    merged = {name: rollup.merge_day(only.get(name, [])) for name, rollup in ROLLUPS.items()}
+    return _Merged(tuple(_write_parts(context, day, merged, new_attempt())), _hits(merged), merged)
 
 
 def _merge_shards(
@@ -351,7 +350,8 @@ def _merge_shards(
     """Write shard after shard; while their texts are coded, what they give to the tables is computed."""
 
     def merge(shard: Shard) -> tuple[tuple[Part, ...], int, Given | None]:
-        merged = {name: rollup.merge_coded(shard.pieces.pop(name, [])) for name, rollup in ROLLUPS.items()}
+        pieces = shard.pieces()
+        merged = {name: rollup.merge_coded(pieces.pop(name, [])) for name, rollup in ROLLUPS.items()}
         parts = tuple(_write_shard(context, day, merged, attempt, shard.number))
         return parts, _hits(merged), projected(merged, context.known_bots) if is_shown else None
 

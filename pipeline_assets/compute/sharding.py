@@ -11,7 +11,9 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Hashable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
 from itertools import chain
@@ -34,11 +36,14 @@ Packed = memoryview
 
 
 class Shard(NamedTuple):
-    """Some of the rows of rollups, by name: the shard of this number of so many, from 0 on."""
+    """Some of the rows of rollups: the shard of this number of so many, from 0 on.
+
+    `pieces` takes them into memory, by name. Shards may do so at the same time.
+    """
 
     number: int
     of: int
-    pieces: Pieces
+    pieces: Callable[[], Pieces]
 
 
 def are_few(rows: int) -> bool:
@@ -59,6 +64,8 @@ class Spill:
     def __init__(self) -> None:
         # Whoever has it closes it; when the process ends, however it ends, the system does.
         self._file = tempfile.TemporaryFile(prefix="pipeline-assets-")  # noqa: SIM115
+        # Where the file is read or written is one for all threads.
+        self._at = threading.Lock()
         self._places: dict[Hashable, list[tuple[int, int]]] = {}
 
     def __enter__(self) -> Spill:
@@ -79,18 +86,22 @@ class Spill:
 
     def put(self, key: Hashable, data: Packed) -> None:
         """Put packed rows behind those that have this key already."""
-        place = self._file.seek(0, os.SEEK_END)
-        self._places.setdefault(key, []).append((place, self._file.write(data)))
+        with self._at:
+            place = self._file.seek(0, os.SEEK_END)
+            self._places.setdefault(key, []).append((place, self._file.write(data)))
 
     def frames(self, key: Hashable) -> Iterator[pl.DataFrame]:
         """The frames that were added under a key, one at a time, in their order."""
         for place, size in self._places.get(key, ()):
-            self._file.seek(place)
-            yield pl.read_ipc(self._file.read(size))
+            with self._at:
+                self._file.seek(place)
+                data = self._file.read(size)
+            yield pl.read_ipc(data)
 
 
-def in_shards(pieces: Iterable[tuple[str, pl.DataFrame]], about: int) -> Iterator[Shard]:
-    """Pieces of rollups: all of them where they are few, else shard after shard.
+@contextmanager
+def in_shards(pieces: Iterable[tuple[str, pl.DataFrame]], about: int) -> Iterator[Iterator[Shard]]:
+    """Pieces of rollups: all of them where they are few, else in shards, which wait until this is left.
 
     `about` is how many rows there are, as far as that is known. Rows that one of `kernel.rollups` merges, and
     those that one key of a serving table adds up but for sums and maxima, are in one shard.
@@ -104,7 +115,7 @@ def in_shards(pieces: Iterable[tuple[str, pl.DataFrame]], about: int) -> Iterato
         if not are_few(rows):
             break
     else:
-        yield Shard(0, 1, _by_name(held))
+        yield iter([Shard(0, 1, partial(_by_name, held))])
         return
     shards = max(2, math.ceil(max(about, rows) / (_SHARE_OF_SHARD * ROWS_TOGETHER)))
     names: set[str] = set()
@@ -113,13 +124,19 @@ def in_shards(pieces: Iterable[tuple[str, pl.DataFrame]], about: int) -> Iterato
             names.add(name)
             for number, data in found:
                 spill.put((name, number), data)
-        for number in range(shards):
-            yield Shard(number, shards, {name: list(spill.frames((name, number))) for name in sorted(names)})
+        yield (
+            Shard(number, shards, partial(_of_shard, spill, sorted(names), number))
+            for number in range(shards)
+        )
 
 
 def _cut(shards: int, piece: tuple[str, pl.DataFrame]) -> tuple[str, list[tuple[int, Packed]]]:
     name, frame = piece
     return name, [(number, packed(some)) for number, some in cut(name, frame, shards)]
+
+
+def _of_shard(spill: Spill, names: Iterable[str], number: int) -> Pieces:
+    return {name: list(spill.frames((name, number))) for name in names}
 
 
 def _by_name(pieces: Iterable[tuple[str, pl.DataFrame]]) -> Pieces:

@@ -10,6 +10,7 @@ a scanner, whatever it calls itself. There is no classifier of single requests.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Final
 
 import polars as pl
@@ -131,13 +132,6 @@ def _behaviour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     agents = in_order(
         agents.with_columns(attacks, fewest=-pl.col("hits")), [*_CLIENT, "fewest", "user_agent"]
     )
-    purposes = pl.DataFrame(
-        {
-            "bot": list(crawler_tags()),
-            "purpose": [_purpose(tags) for tags in crawler_tags().values()],
-        },
-        schema={"bot": pl.String, "purpose": pl.String},
-    )
     visits = (
         state["visits"]
         .group_by(_CLIENT)
@@ -160,7 +154,7 @@ def _behaviour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         .join(visits, on=_CLIENT, how="left")
         .join(_manners(state), on=_CLIENT, how="left")
         .pipe(lambda rows: spelled(rows.lazy()).collect())
-        .join(purposes, on="bot", how="left")
+        .join(_purposes(), on="bot", how="left")
         .with_columns(pl.col("pages", "visits", "seconds", "probes", "paths", *_MANNERS).fill_null(0))
     )
 
@@ -171,6 +165,16 @@ def _manners(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     sums = [pl.col(name).sum() for name in _MANNERS]
     sets = sketches.united(state["clients"].lazy().group_by(_CLIENT), names, sums)
     return sets.with_columns(sketches.distinct(pl.col(name)).alias(name) for name in names).collect()
+
+
+@cache
+def _purposes() -> pl.DataFrame:
+    """What each crawler is for (columns: bot, purpose)."""
+    purposes = {bot: _purpose(tags) for bot, tags in crawler_tags().items()}
+    return pl.DataFrame(
+        {"bot": list(purposes), "purpose": list(purposes.values())},
+        schema={"bot": pl.String, "purpose": pl.String},
+    )
 
 
 def _purpose(tags: tuple[str, ...]) -> str:

@@ -110,10 +110,11 @@ def test_tables_of_shards_are_those_of_the_whole(seed: int, monkeypatch: pytest.
     )
     whole = shown([{name: [frame] for name, frame in by_name.items()}])
     monkeypatch.setattr(sharding, "ROWS_TOGETHER", rows // 5)
-    cut = [
-        {name: [ROLLUPS[name].merge_day(frames)] for name, frames in shard.pieces.items()}
-        for shard in in_shards(iter(pieces), rows)
-    ]
+    with in_shards(iter(pieces), rows) as shards:
+        cut = [
+            {name: [ROLLUPS[name].merge_day(frames)] for name, frames in shard.pieces().items()}
+            for shard in list(shards)
+        ]
     assert len(cut) > 4
     assert sum(frame.height for shard in cut for (frame,) in shard.values()) == sum(
         frame.height for frame in by_name.values()
@@ -130,9 +131,10 @@ def test_few_rows_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sharding, "Spill", no_file)
     pieces = pieces_of(0)
-    (only,) = in_shards(iter(pieces), 10**9)
-    assert only.of == 1
-    assert {name: len(frames) for name, frames in only.pieces.items()} == dict.fromkeys(ROLLUPS, 8)
+    with in_shards(iter(pieces), 10**9) as shards:
+        (only,) = shards
+        assert only.of == 1
+        assert {name: len(frames) for name, frames in only.pieces().items()} == dict.fromkeys(ROLLUPS, 8)
 
 
 def test_frames_wait_in_their_order() -> None:

@@ -22,12 +22,13 @@ from pipeline_assets.kernel.rollups import ROLLUPS
 from pipeline_assets.models.bot_ranges import BotRanges
 from pipeline_assets.models.clients import most_telling, profile_clients
 from pipeline_assets.models.series import hourly_values, of_hours, people_by_hour
+from pipeline_assets.storage.memory import give_back
 
 # Rows of a table; where they are many, frame by frame.
 Rows = pl.DataFrame | Iterator[pl.DataFrame]
 _PROFILES: Final = "client_profiles"
 # What pieces give to a table is gathered up to so many rows: then it is made those that matter.
-_GATHERED_ROWS: Final = 100_000
+_GATHERED_ROWS: Final = 40_000
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,14 @@ class Gathered:
         self._waiting: list[Spill] = []
 
     def close(self) -> None:
-        """Let go of what waits on the disk."""
+        """Let go of all that was taken, and of what waits on the disk."""
         for spill in self._waiting:
             spill.close()
+        is_large, self._waiting = bool(self._waiting), []
+        for gathered in (self.people, self.hours, self._rows):
+            gathered.clear()
+        if is_large:
+            give_back()
 
     def take(self, given: Given) -> None:
         """Take what a piece gives."""
@@ -113,6 +119,7 @@ class Projecting:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._only = None
         self._gathered.close()
 
     def add_all(self, pieces: Iterable[Pieces | Gathered]) -> None:

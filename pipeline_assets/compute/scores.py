@@ -26,8 +26,8 @@ from pipeline_assets.models.scoring import (
 from pipeline_assets.storage.store import Store
 from pipeline_assets.storage.tables import read_table
 
-# Visits that are in memory at once: 70 MB of them.
-_VISITS_TOGETHER: Final = 1_000_000
+# Visits that are in memory at once: 20 MB of them.
+_VISITS_TOGETHER: Final = 300_000
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,14 @@ import polars as pl
 
 from pipeline_assets.compute.abreast import abreast, taken
 from pipeline_assets.kernel.shards import cut
+from pipeline_assets.storage.memory import give_back
 
 # Rows of all rollups that are taken into memory together: 40 MB, and some three times as much to merge or to
 # project them. A log of 100 MB has so many, where its clients are as many as the benchmark's.
 ROWS_TOGETHER: Final = 250_000
-# Two shards are worked on at once, so each has less. Whole ones take 55 MB more, for hardly less work.
-_SHARE_OF_SHARD: Final = 0.6
+# Two shards are worked on at once, so each has less. Whole ones take 60 MB more, for hardly less work;
+# smaller ones take more work, a tenth of a second for each.
+_SHARE_OF_SHARD: Final = 0.5
 
 Pieces = dict[str, list[pl.DataFrame]]
 Packed = memoryview
@@ -124,6 +126,7 @@ def in_shards(pieces: Iterable[tuple[str, pl.DataFrame]], about: int) -> Iterato
             names.add(name)
             for number, data in found:
                 spill.put((name, number), data)
+        give_back()
         yield (
             Shard(number, shards, partial(_of_shard, spill, sorted(names), number))
             for number in range(shards)

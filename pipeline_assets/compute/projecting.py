@@ -27,7 +27,7 @@ from pipeline_assets.storage.memory import give_back
 # Rows of a table; where they are many, frame by frame.
 Rows = pl.DataFrame | Iterator[pl.DataFrame]
 _PROFILES: Final = "client_profiles"
-# What pieces give to a table is gathered up to so many rows: then it is made those that matter.
+# What pieces give to a table is gathered up to so many rows, or twice those that matter; then only those stay
 _GATHERED_ROWS: Final = 40_000
 
 
@@ -51,6 +51,7 @@ class Gathered:
         self.people: list[pl.DataFrame] = []
         self.hours: list[State] = []
         self._rows: dict[str, list[pl.DataFrame]] = {}
+        self._most: dict[str, int] = {}
         self._waiting: list[Spill] = []
 
     def close(self) -> None:
@@ -84,8 +85,9 @@ class Gathered:
     def _gather(self, name: str, rows: list[pl.DataFrame]) -> None:
         gathered = self._rows.setdefault(name, [])
         gathered += rows
-        if len(gathered) > 1 and sum(each.height for each in gathered) > _GATHERED_ROWS:
+        if sum(each.height for each in gathered) > self._most.get(name, _GATHERED_ROWS):
             gathered[:] = [self._few(name)]
+            self._most[name] = max(_GATHERED_ROWS, 2 * gathered[0].height)
 
     def _few(self, name: str) -> pl.DataFrame:
         """What has been gathered for a table, in no more rows than matter."""

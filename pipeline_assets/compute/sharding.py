@@ -12,6 +12,7 @@ import math
 import os
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -64,8 +65,9 @@ class Spill:
     """Frames that wait on the local disk under a key, in one file without a name, which goes with them."""
 
     def __init__(self) -> None:
-        # Whoever has it closes it; when the process ends, however it ends, the system does.
+        # Whoever has it closes it. Should nobody, it is closed with the object, or by the system.
         self._file = tempfile.TemporaryFile(prefix="pipeline-assets-")  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
         # Where the file is read or written is one for all threads.
         self._at = threading.Lock()
         self._places: dict[Hashable, list[tuple[int, int]]] = {}

@@ -137,6 +137,8 @@ def fold_day(
         try:
             swap_day(context.store, following, stored.etag)
         except SwapConflictError:
+            if isinstance(merged.made, Gathered):
+                merged.made.close()
             continue
         if made is not None:
             _keep(made, following.parts, merged)
@@ -229,7 +231,7 @@ def in_pieces(
 
 
 def _by_shard(parts: Iterable[Part]) -> list[list[Part]]:
-    """The parts of a state that were written together (`_write_parts`)."""
+    """The parts of a state that were written together (`_write_parts`, `_write_shard`)."""
     shards: dict[str, list[Part]] = {}
     for part in parts:
         shards.setdefault(part.name.removeprefix(part.table), []).append(part)
@@ -363,6 +365,8 @@ def _merge_shards(
         hits += more
         if gathered is not None and given is not None:
             gathered.take(given)
+    if gathered is not None:
+        gathered.settle()
     give_back()
     return _Merged(tuple(parts), hits, gathered)
 
@@ -376,7 +380,10 @@ def _rows_on(day: date, view: UnitView) -> int:
     key = day.isoformat()
     entries = [days for file in view.gold.files for days in (file.request_days, file.error_days)]
     share = sum(days.get(key, 0) for days in entries) / max(1, sum(sum(days.values()) for days in entries))
-    return round(share * sum(part.rows for part in view.gold.parts))
+    rows = sum(part.rows for part in view.gold.parts)
+    # Entries of one day may come to many more rows than those of another, and shards too large for memory are
+    # worse than too many.
+    return max(round(share * rows), rows // 8)
 
 
 def _given_rows(

@@ -29,7 +29,7 @@ from pipeline_assets.storage.units import Unit
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# What one rollup may gather before it is written, merged: that of some 150 MB of log, or more. Where two
+# What one rollup may gather before it is written, merged: that of some 75 MB of log, or more. Where two
 # parts of silver have hardly a key in common, to merge them costs a third of what rolling up does, and gains
 # nothing: such rollups gather only as long as they would make small parts.
 _GATHERED_BYTES: Final = 16 << 20
@@ -78,8 +78,10 @@ def roll_up_parts(
 def _rows_of(context: Context, unit: Unit, part: Part) -> pl.LazyFrame | pa.Table:
     (path,) = part_paths("silver", unit, [part])
     if part.table == "requests" and part.rows >= codes.MANY_ROWS:
-        (rows,) = read_groups(context.store, path, REQUEST_SCHEMA, f"silver/{unit}", part.rows)
-        return rows
+        import pyarrow as pa
+
+        # All of it, should it hold more than it says.
+        return pa.concat_tables(read_groups(context.store, path, REQUEST_SCHEMA, f"silver/{unit}", part.rows))
     return scan_table(context.store, [path], SILVER[part.table].schema, f"silver/{unit}")
 
 

@@ -81,6 +81,13 @@ class Gathered:
         self.hours += other.hours
         for name, rows in other._rows.items():
             self._gather(name, rows)
+        for taken_over in (other.people, other.hours, other._rows):
+            taken_over.clear()
+
+    def settle(self) -> None:
+        """Keep no more than matters: others may have to wait for long."""
+        for name in self._rows:
+            self._rows[name] = [self._few(name)]
 
     def _gather(self, name: str, rows: list[pl.DataFrame]) -> None:
         gathered = self._rows.setdefault(name, [])

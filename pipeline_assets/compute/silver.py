@@ -27,14 +27,13 @@ from pipeline_assets.storage.units import Unit
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    # Some rows of a part: those of requests are read, with dictionaries.
+    _Piece = tuple[Part, pl.LazyFrame | pa.Table]
+
 # So many rows or more are a piece: two are cleaned at once, while one is encoded. A row group of bronze has
 # about as many.
 _PIECE_ROWS: Final = 80_000
 _CLEANED: Final = {name: BRONZE["requests"].schema[name] for name in REQUESTS_FROM_BRONZE}
-
-if TYPE_CHECKING:
-    # Some rows of a part: those of requests are read, with dictionaries.
-    _Piece = tuple[Part, pl.LazyFrame | pa.Table]
 
 
 def refresh_silver(context: Context, unit: Unit, *, reuse: bool) -> Manifest | None:

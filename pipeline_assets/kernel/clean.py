@@ -15,10 +15,12 @@ from pipeline_assets.kernel import referrers, user_agents
 from pipeline_assets.kernel.escapes import ESCAPED_COLUMNS, undo
 from pipeline_assets.kernel.message_templates import template_of
 from pipeline_assets.kernel.schemas import BRONZE_REQUESTS, SILVER_ERRORS, SILVER_REQUESTS
-from pipeline_assets.kernel.texts_by_number import Texts
+from pipeline_assets.kernel.texts_by_number import Texts, joined
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from pipeline_assets.kernel.texts_by_number import Numbers, Places
 
 # GoAccess 1.7's `static-file` (goaccess.conf), and what has become common on the web since.
 _STATIC_FILE: Final = (
@@ -110,13 +112,9 @@ def _path_kinds(texts: pl.Series) -> pl.DataFrame:
 
 def _referrers_of(referer: Texts, site: Texts) -> dict[str, Texts]:
     """Host, kind and phrase of Referers, the kind at the sites of the rows: only of one a page is its own."""
-    import numpy as np
-
     found = referer.asked(_referrers)
-    sites = np.unique(site.numbers) if len(site) else np.array([site.size - 1])
-    # By site and Referer; a log is mostly of one site.
-    place = np.searchsorted(sites, site.numbers) * referer.size + referer.numbers
-    asked = pl.concat(found.with_columns(site=site.known.gather([number] * found.height)) for number in sites)
+    place, referers, sites = _coming_together(referer, site)
+    asked = found[referers].with_columns(site=site.known.gather(sites))
     is_own = referrers.is_own(pl.col("referrer_host"), pl.col("site"))
     kind = pl.when(is_own).then(pl.lit("own")).otherwise("referrer_kind").fill_null("direct")
     kinds = asked.select(kind).to_series()
@@ -125,6 +123,22 @@ def _referrers_of(referer: Texts, site: Texts) -> dict[str, Texts]:
         "referrer_kind": Texts(place, kinds).told(kinds),
         "search_phrase": referer.told(found["search_phrase"]),
     }
+
+
+def _coming_together(referer: Texts, site: Texts) -> tuple[Numbers, Places, Places]:
+    """The numbers of Referers and sites that come together in rows, and for each row the place of its own.
+
+    Clients may choose both, so there may be as many of each as rows, and far too many of both by one another.
+    """
+    import numpy as np
+
+    if not len(site) or site.numbers.min() == site.numbers.max():
+        # As in most logs. To find those that come together would take longer than all that is asked of them.
+        one = site.numbers[0] if len(site) else site.size - 1
+        return referer.numbers, np.arange(referer.size), np.full(referer.size, one, np.int64)
+    both, place = np.unique(joined([site, referer], len(site)), return_inverse=True)
+    sites, referers = (numbers.astype(np.int64) for numbers in np.divmod(both, np.uint64(referer.size)))
+    return place.astype(np.int32), referers, sites
 
 
 def _referrers(texts: pl.Series) -> pl.DataFrame:
@@ -156,9 +170,9 @@ def _event_time() -> tuple[pl.Expr, pl.Expr]:
     return timestamp.dt.date().alias("event_date"), timestamp.dt.hour().cast(pl.Int8).alias("hour")
 
 
-def status_class(classes: pl.Series = STATUS_CLASSES) -> pl.Expr:
+def status_class() -> pl.Expr:
     """`status` to its class: 1xx to 5xx, or `other` where it has none or is out of range."""
-    return pl.lit(classes).gather(status_class_number())
+    return pl.lit(STATUS_CLASSES).gather(status_class_number())
 
 
 def status_class_number() -> pl.Expr:

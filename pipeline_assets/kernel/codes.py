@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Of fewer rows it costs more to code their texts for whoever takes them than it saves there.
 MANY_ROWS: Final = 20_000
 # Beyond this, numbers of rows would not fit into 64 bits.
-_NUMBERS: Final = 1 << 64
+NUMBERS: Final = 1 << 64
 # Numbers nearer to one another leave bits for 16 million rows; a day has a tenth as many microseconds.
 _FAR_APART: Final = 1 << 40
 
@@ -31,6 +31,7 @@ _FAR_APART: Final = 1 << 40
 def coded(rows: pl.LazyFrame, names: Collection[str] = ()) -> pl.LazyFrame:
     """The rows with these text columns, or all, as categories: equal texts are equal, and sort as texts do.
 
+    Columns that are coded already stay as they are.
     Each column has categories of its own, which go when the rows do. If they had them in common, threads that
     code several columns at once would wait for each other.
     """
@@ -124,7 +125,7 @@ def numbered(columns: Sequence[pl.Series]) -> Words:
         if different <= 2 and not codes.null_count():  # one text in all rows
             continue
         these = codes.cast(pl.UInt64).fill_null(different - 1).to_numpy()
-        if (highest + 1) * different > _NUMBERS:
+        if (highest + 1) * different > NUMBERS:
             numbers = np.unique(numbers, return_inverse=True)[1].astype(np.uint64)
             highest = int(numbers.max())
         numbers = numbers * np.uint64(different) + these

@@ -124,6 +124,7 @@ def _of_the_day(visitors: pl.DataFrame) -> pl.DataFrame:
             pl.col("hits", "bytes").sum(),
             pl.col("hits").filter(failed == "4xx").sum().alias("client_errors"),
             pl.col("hits").filter(failed == "5xx").sum().alias("server_errors"),
+            # Several user agents may be cut to one: the least of what they are.
             pl.col(_AGENT).min(),
         )
     )

@@ -360,7 +360,9 @@ def visits(requests: Requests) -> pa.Table:
     has_page = pages > 0
     return _rows_of(
         GOLD_VISITS,
-        requests.at(first, "source_file", "event_date", "site", "remote_host", "user_agent", "is_bot"),
+        requests.at(first, "source_file", "event_date", "site", "remote_host", "user_agent"),
+        # Several user agents may be cut to one.
+        is_bot=pl.Series(np.logical_and.reduceat(requests.is_bot, first) if len(first) else requests.is_bot),
         **_page_of(requests, "entry", entry, has_page),
         **_page_of(requests, "exit", leaving, has_page),
         started_at=requests.others["timestamp"].gather(first),

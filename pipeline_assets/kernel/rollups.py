@@ -43,10 +43,9 @@ class Rollup:
 
     Sources are silver's tables and `lines`, those lines of files that became no row (source_file,
     event_date, site, fate, reason, lines). Each gives rows that are merged already, of what `prepared_rows`
-    makes of its own. `keys` are the columns
-    that tell rows apart, the landed file first; `merge` is given rows and those keys. `proofs` say for a
-    source which rows' hits, added up, are all of its rows. `recurs` says that its keys come again through all
-    of a log, and not only within an hour or so.
+    makes of its own. `keys` are the columns that tell rows apart, the landed file first; `merge` is given
+    rows and those keys. `proofs` say for a source which rows' hits, added up, are all of its rows. `recurs`
+    says that its keys come again through all of a log, and not only within an hour or so.
     """
 
     table: Table
@@ -62,7 +61,7 @@ class Rollup:
         return self._by_day(found).collect() if isinstance(found, pl.LazyFrame) else found
 
     def merge_files(self, parts: Iterable[pl.LazyFrame]) -> pl.LazyFrame:
-        """Rollups of parts of one unit to one, sorted so that a reader of one day skips the others."""
+        """Rollups of parts of one unit to one, sorted by day."""
         rows = pl.concat([part.select(self.table.column_names) for part in parts])
         return self._by_day(self.merge(coded(rows), list(self.keys)))
 

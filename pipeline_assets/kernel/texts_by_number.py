@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from pipeline_assets.kernel.codes import spellings
+from pipeline_assets.kernel.codes import NUMBERS, spellings
 from pipeline_assets.kernel.words import plain, series, validity
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     # A column of numbers from 0 on, and how many there may be.
     Column = tuple[npt.NDArray[np.integer | np.bool_], int]
 
-# Beyond this, numbers of rows would not fit into 64 bits.
-_NUMBERS: Final = 1 << 64
 # Of fewer rows it costs more to ask Polars, a tenth of a millisecond each time, than to look at each.
 _FEW_ROWS: Final = 2_000
 # So many texts that no row has may be in a dictionary.
@@ -192,7 +190,7 @@ def joined(columns: Iterable[Texts | Column], rows: int) -> Words:
     different = 1
     for column in columns:
         these, size = (column.numbers, column.size) if isinstance(column, Texts) else column
-        if different * size > _NUMBERS:
+        if different * size > NUMBERS:
             numbers = np.unique(numbers, return_inverse=True)[1].astype(np.uint64)
             different = int(numbers.max(initial=0)) + 1
         numbers = numbers * np.uint64(size) + these.astype(np.uint64)

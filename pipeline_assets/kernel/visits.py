@@ -17,7 +17,6 @@ import polars as pl
 from pipeline_assets.kernel.codes import brought_together
 from pipeline_assets.kernel.schemas import GOLD_VISITS, TIMESTAMP
 
-_VISITOR: Final = ("event_date", "site", "remote_host", "user_agent")
 # All but the path say which page is first, and which is last.
 _ENTRY: Final = ("entry_at", "entry_file", "entry_line", "entry_path")
 _EXIT: Final = ("exit_at", "exit_file", "exit_line", "exit_path")
@@ -55,7 +54,8 @@ def join_intervals(intervals: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
         .group_by("visit", maintain_order=True)
         .agg(
             *(pl.col(key).first() for key in keys),
-            pl.col("is_bot").first(),
+            # Several user agents may be cut to one.
+            pl.col("is_bot").min(),
             pl.col("started_at").min(),
             pl.col("ended_at").max(),
             *(pl.col(name).first() for name in _ENTRY),

@@ -42,6 +42,8 @@ def read_groups(
     names = [name for name in schema if name in there.columns]
     texts = [name for name in names if there.schema[name] == pl.String()]
     part = pq.ParquetFile(data, metadata=metadata, read_dictionary=_in_dictionaries(metadata, texts))
+    if not metadata.num_row_groups:
+        yield _as_catalogued(part.read(names), schema)
     groups: list[int] = []
     rows = 0
     for group in range(metadata.num_row_groups):

@@ -1,7 +1,6 @@
 """Memory that libraries keep for later, given back to the system.
 
-What belongs here: how it is given back. What does not: when (`parts`, `compute.days`), or how much work is
-done at a time.
+What belongs here: how it is given back. What does not: when, or how much work is done at a time.
 
 Each library has an allocator of its own, and none uses what another one keeps. A process that works for long
 with one of them and then with the next would need the most of each, all at once.

@@ -10,8 +10,11 @@ import pyarrow as pa
 import pytest
 from polars.testing import assert_frame_equal
 
+from pipeline_assets.kernel import clean
 from pipeline_assets.kernel.clean import REQUESTS_FROM_BRONZE, clean_requests, clean_table
 from pipeline_assets.kernel.parse import FileReader, ReadOptions
+from pipeline_assets.kernel.schemas import BRONZE_REQUESTS
+from pipeline_assets.kernel.texts_by_number import Texts
 from pipeline_assets_tests.kernel.rebuild import access_line, joined
 
 
@@ -54,3 +57,26 @@ def test_cleaned_rows_are_the_same_whether_their_texts_are_dictionaries_or_not(
     found = clean_table(pa.table(columns))
     assert pa.types.is_dictionary(found.schema.field("query").type)
     assert_frame_equal(pl.DataFrame(found.to_pydict(), schema=plain.schema), plain)
+
+
+def test_referers_are_asked_of_the_sites_that_they_come_with_and_of_no_others() -> None:
+    # Each row has a site and a Referer of its own, as clients may choose them; every other one is its site's.
+    rows = 3_000
+    names = [f"s{number}.example" for number in range(rows)]
+    pages = pl.Series([f"https://{name if n % 2 else 'www.example.org'}/{n}" for n, name in enumerate(names)])
+    place, referers, sites = clean._coming_together(Texts.of(pages), Texts.of(pl.Series(names)))
+    assert len(referers) == len(sites) == rows
+    assert sorted(place) == list(range(rows))
+    requests = (
+        BRONZE_REQUESTS.empty()
+        .clear(rows)
+        .with_columns(
+            site=pl.Series(names),
+            referer=pages,
+            source_file=pl.lit("logs/x"),
+            format=pl.lit("vhost_combined"),
+        )
+    )
+    kinds = clean_requests(requests.lazy()).collect()["referrer_kind"].cast(pl.String)
+    assert kinds[1::2].unique().to_list() == ["own"]
+    assert kinds[::2].unique().to_list() == ["other"]

@@ -354,7 +354,7 @@ def _line_feeds(words: Any, size: int, found: Any) -> Any:
             found[count] = begin + _lowest(feeds)
             count += 1
             feeds &= feeds - _ONE
-    # Behind them others may be.
+    # A block has zeros behind it; who asks with other bytes there is answered right, too.
     while count and found[count - 1] >= size:
         count -= 1
     return count
@@ -404,7 +404,7 @@ def _next_slot(slot: int, area: int) -> Any:
 
 @numba.njit(nogil=True)
 def _enter(slots: Any, areas: Any, text: int, slot: int, key: Any, number: int, secrets: Any) -> None:
-    """Put a key and its number in a free slot; the table becomes twice as large before it is half full."""
+    """Put a key and its number in a free slot; the table is made twice as large when half of it is taken."""
     slots[slot] = (key << _HALF) | np.uint64(number + 1)
     area = areas[text]
     if 2 * (number + 1) <= area:
@@ -575,7 +575,15 @@ def _take_texts(
     secrets: Any,
     coded: Any,
 ) -> None:
-    """The texts of the rows from `begin` to `end`, which stand between `places`, into their columns."""
+    """The texts of the rows from `begin` to `end`, which stand between `places`, into their columns.
+
+    The different texts of a column stand one behind the other in `width` bytes from the address `values` on;
+    `bounds` says where they begin and end, `counts` how many they are, and `numbered` which of them a row
+    has. Where a column is not `coded`, and for `EXTRA`, they are those of all rows. `slots` are a hash table
+    for each column: the table of `areas[text]` slots begins at the slot of that number, so each size has a
+    place of its own. A slot that is not free has a key in its upper half, and in its lower one the number of
+    a text, and one more.
+    """
     rows = end - begin
     first_new = counts[TARGET]
     for text in (HOST, IDENTITY, USER, TARGET, REFERER, AGENT, REQUEST):
@@ -662,14 +670,8 @@ def _scan(
     rows: `wide` has line number, byte offset, microseconds since 1970 and size; `narrow` status and minutes
     east of UTC; `known` method, protocol and format.
 
-    The different texts of a column stand one behind the other in `width` bytes from the address `values` on;
-    `bounds` says where they begin and end, `counts` how many they are, and `numbered` which of them a row
-    has. Where a column is not `coded`, and for `EXTRA`, they are those of all rows. `absent` says which are
-    null, and, last, which sizes. `slots` are a hash table for each column: the table of `areas[text]` slots
-    begins at the slot of that number, so each size has a place of its own. A slot that is not free has a key
-    in its upper half, and in its lower one the number of a text, and one more.
-
-    `last` is the time seen last, as words, and `last_time` what it says.
+    `places` has where each text of a row begins and ends in the block; `absent` which are null, and, last,
+    which sizes. `last` is the time seen last, as words, and `last_time` what it says.
     """
     before = row
     for line in range(begin, len(starts)):

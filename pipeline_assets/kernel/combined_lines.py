@@ -24,7 +24,7 @@ from pipeline_assets.kernel.marks import MarkFinder, Marks
 from pipeline_assets.kernel.scan_layout import METHODS, PROTOCOLS
 from pipeline_assets.kernel.schemas import BRONZE_REQUESTS
 from pipeline_assets.kernel.words import (
-    Texts,
+    BlockTexts,
     eight_at,
     known_words,
     several_at,
@@ -134,11 +134,11 @@ class CombinedReader:
         if not block.is_whole or not len(block.starts):
             return None
         codes = block.codes
-        text = Texts(codes, codes[: len(codes) // 8 * 8].view(np.uint64))
+        text = BlockTexts(codes, codes[: len(codes) // 8 * 8].view(np.uint64))
         columns = self._columns(text, block, self._marks.find(block))
         if columns is None:
             return None
-        self._rows.append(_rows_of(columns, len(codes), self._given))
+        self._rows.append(_rows_of(columns, block.size, self._given))
         read = np.zeros(len(block.starts), np.bool_)
         read[columns.lines] = True
         return read
@@ -152,7 +152,7 @@ class CombinedReader:
         """Where line feeds stand in the first `size` bytes; quotes are found with them."""
         return self._marks.line_feeds(codes, size)
 
-    def _columns(self, text: Texts, block: Block, marks: Marks) -> _Columns | None:
+    def _columns(self, text: BlockTexts, block: Block, marks: Marks) -> _Columns | None:
         """The columns of the lines that are in one of the two formats, as servers write them.
 
         `host identity user [time] "request" status bytes "referer" "user_agent"`, or without the last two.
@@ -169,7 +169,9 @@ class CombinedReader:
         first = marks.first.take(lines)
         opening, closing = marks.quote.take(first), marks.quote.take(first + 1)
         start, end = block.starts.take(lines), block.ends.take(lines)
-        sound = (opening - start >= _SHORTEST_HEAD) & (end - closing > _BEFORE_SIZE)
+        # The 36th byte before the first quote is read, too, and the first line of a block may lack it.
+        sound = (opening - start >= _SHORTEST_HEAD) & (opening > _SHORTEST_HEAD)
+        sound &= end - closing > _BEFORE_SIZE
         if not sound.all():
             lines, first, opening, closing = lines[sound], first[sound], opening[sound], closing[sound]
             start, end = start[sound], end[sound]
@@ -291,7 +293,7 @@ class _Head:
         )
         return cls(host_end, named, identity_end, good)
 
-    def names(self, text: Texts, kept: Chosen, opening: Positions) -> tuple[Any, Any]:
+    def names(self, text: BlockTexts, kept: Chosen, opening: Positions) -> tuple[Any, Any]:
         """Identity and user of the lines that are kept; `opening` is theirs."""
         import numpy as np
 
@@ -339,7 +341,7 @@ class _Tail:
         placed &= (around & np.uint64(0xFF) != _BACKSLASH) & (codes.take(sixth - 1) != _BACKSLASH)
         good[self.where] &= placed
 
-    def texts(self, text: Texts, kept: Chosen) -> tuple[Any, Any]:
+    def texts(self, text: BlockTexts, kept: Chosen) -> tuple[Any, Any]:
         """Referer and user agent of the lines that are kept; null where they have none."""
         import numpy as np
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES: Final = 16 * 1024 * 1024
 MAX_LINE_BYTES: Final = 16 * 1024 * 1024
-# A row costs up to 200 bytes while it is read: of the shortest lines a chunk would take gigabytes at once.
+# A row costs up to 400 bytes while it is read: of the shortest lines a chunk would take gigabytes at once.
 FRAME_LINES: Final = 200_000
 # What is kept of a line that is too long: enough to see what it was.
 KEPT_LINE_BYTES: Final = 64 * 1024
@@ -116,10 +116,11 @@ class LeftOver:
     """Lines of some blocks that wait to be read together, in line order.
 
     Most blocks leave a few, and a frame for each takes as long as a fifteenth of all reading: those of
-    several blocks become one.
+    several blocks become one. `lines` says how many wait, `bytes` how long they are together.
     """
 
     def __init__(self) -> None:
+        self.lines = self.bytes = 0
         self._frames: list[pl.DataFrame] = []
         self._few: tuple[list[int], list[int], list[bytes]] = [], [], []
 
@@ -127,11 +128,14 @@ class LeftOver:
         """Take the lines of a block that are not `read` yet, all with None; how many they are."""
         import numpy as np
 
+        left = np.arange(len(block.starts)) if read is None else np.flatnonzero(~read)
+        # Those left over are often the longest: few of a block's lines may have nearly all of its bytes.
+        self.lines += len(left)
+        self.bytes += int((block.ends[left] - block.starts[left]).sum())
         if read is None:
             self._end_few()
             self._frames.append(block.frame())
-            return len(block.starts)
-        left = np.flatnonzero(~read)
+            return len(left)
         if block.are_few(len(left)) and not block.faults:
             numbers, offsets, lines = self._few
             numbers += block.numbers[left].tolist()
@@ -145,6 +149,7 @@ class LeftOver:
     def frame(self, *before: pl.DataFrame) -> pl.DataFrame:
         """The lines behind those of these frames, as a frame of `LINES_SCHEMA`; none is left here."""
         self._end_few()
+        self.lines = self.bytes = 0
         frames, self._frames = self._frames, []
         return pl.concat([*before, *frames], rechunk=True)
 

@@ -29,6 +29,7 @@ from pipeline_assets.kernel.formats import ACCESS_WITHOUT_TIME, SHORT_FORMATS, R
 from pipeline_assets.kernel.heads import content_head, line_head
 from pipeline_assets.kernel.lines import (
     CHUNK_BYTES,
+    FRAME_LINES,
     LINES_SCHEMA,
     MAX_LINE_BYTES,
     Block,
@@ -39,6 +40,7 @@ from pipeline_assets.kernel.lines import (
 from pipeline_assets.kernel.readers import Formats, read_texts
 from pipeline_assets.kernel.schemas import BRONZE_ERRORS, BRONZE_REJECTED, BRONZE_REQUESTS
 from pipeline_assets.kernel.texts import with_text
+from pipeline_assets.kernel.words import bytes_copied
 
 if TYPE_CHECKING:
     import numpy as np
@@ -216,18 +218,18 @@ class FileReader:
             self._lines.find_line_feeds = self._quick.line_feeds
         held = LINES_SCHEMA.to_frame()
         left = LeftOver()
-        waiting = left_over = viewed = quick = last = 0
+        waiting = viewed = quick = last = 0
         for some in chain((first,), ([block] for block in blocks)):
             for block in some:
                 lines = left.add(block, self._read_quickly(block))
-                left_over += block.size * lines // max(len(block.starts), 1)
                 viewed += 0 if block.are_few(lines) else block.size
                 waiting += block.size
                 quick += block.size
                 last = block.last_number
             if (
                 some is first
-                or left_over >= self._chunk_bytes
+                or left.bytes >= self._chunk_bytes
+                or left.lines >= FRAME_LINES
                 or viewed >= _CHUNKS_VIEWED * self._chunk_bytes
                 or waiting >= _CHUNKS_AT_ONCE * self._chunk_bytes
             ):
@@ -237,7 +239,7 @@ class FileReader:
                 yield chunk
                 # Its rows' memory is used again when nobody looks at it any more.
                 del chunk
-                waiting = left_over = viewed = quick = 0
+                waiting = viewed = quick = 0
             elif quick >= self._table_bytes:
                 quick = 0
                 if rows := self._quick_rows():
@@ -327,14 +329,15 @@ class FileReader:
             frame.select("line_number", "byte_offset", "line", "reason")
             for frame in (bad_requests, bad_errors, unread, faulty.rename({"fault": "reason"}))
         ]
+        rejected = pl.concat(rejects).sort("line_number")
+        if rejected.height:
+            # They are views of whole blocks, which would be kept for as long as a single reject waits.
+            rejected = rejected.with_columns(bytes_copied(rejected["line"]))
         chunk = ParsedChunk(
             combined,
             self._shaped(requests, "requests"),
             self._shaped(entries, "errors"),
-            pl.concat(rejects)
-            .sort("line_number")
-            .with_columns(source_file=pl.lit(self._source_file))
-            .select(BRONZE_REJECTED.column_names),
+            rejected.with_columns(source_file=pl.lit(self._source_file)).select(BRONZE_REJECTED.column_names),
         )
         self._account(chunk)
         return chunk, held

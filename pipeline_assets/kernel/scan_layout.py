@@ -38,7 +38,7 @@ LONGEST: Final = 1 << 16
 # Texts are copied eight bytes at a time, so as many may be written behind a text.
 SLACK: Final = 8
 
-# Hash tables of texts have up to half of so many slots, and at least the others.
+# A column's hash table begins with the fewer slots, and grows up to half of the others.
 SLOTS: Final = 1 << 21
 SMALLEST_AREA: Final = 1 << 12
 

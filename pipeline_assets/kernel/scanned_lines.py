@@ -48,7 +48,8 @@ _TEXT_COLUMNS: Final = (
     "extra",
 )
 _FORMATS: Final = ("combined", "common", "nginx_main")
-# So many bytes of log, and so many rows, are one table at most: a line has at least 60.
+# So many bytes of log, and so many rows, are one table at most. A line has at least 57 bytes, so a table of
+# the shortest ones ends at its rows.
 _TABLE_BYTES: Final = 32 << 20
 _TABLE_ROWS: Final = SLOTS // 4
 _WIDTH: Final = _TABLE_BYTES + SLACK
@@ -56,6 +57,8 @@ _WIDTH: Final = _TABLE_BYTES + SLACK
 _KEPT: Final = 2
 # Where more than so many of a table's rows have a target of their own, those of the next are not numbered.
 _UNLIKE_SHARE: Final = 0.75
+# Fewer rows don't tell: one always has a target of its own.
+_TELLING_ROWS: Final = 10_000
 
 
 class ScannedReader:
@@ -122,7 +125,8 @@ class ScannedReader:
         """Where line feeds stand in the first `size` bytes, which have `PADDING_BYTES` behind them."""
         import numpy as np
 
-        if len(self._line_feeds) < size:
+        # They are looked for 32 bytes at a time, so some behind the last byte may be written, too.
+        if len(self._line_feeds) < size + PADDING_BYTES:
             self._line_feeds = np.empty(size + PADDING_BYTES, np.int64)
         count = machine_code.loaded().line_feeds(address(codes), size, address(self._line_feeds))
         return self._line_feeds[:count].copy()
@@ -131,7 +135,8 @@ class ScannedReader:
         memory = self._memory
         if memory is not None and memory.rows:
             self._memory = None
-            self._are_unlike |= bool(memory.counts[TARGET] > _UNLIKE_SHARE * memory.rows)
+            is_telling = memory.rows >= _TELLING_ROWS
+            self._are_unlike |= is_telling and bool(memory.counts[TARGET] > _UNLIKE_SHARE * memory.rows)
             self._full.append(_rows_of(memory, _Lease(memory, self._free), self._given))
 
 

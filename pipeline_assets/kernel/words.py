@@ -1,7 +1,8 @@
 """Words, numbers, times and texts of many lines at once, read from their bytes eight at a time.
 
-What belongs here: what stands at given positions of a block. What does not: which positions those are
-(`combined_lines`), and the same for texts of any shape (`log_times`).
+What belongs here: what stands at given positions of a block, and handing values between Arrow, NumPy and
+Polars. What does not: which positions those are (`combined_lines`), and the same for texts of any shape
+(`log_times`).
 """
 
 from __future__ import annotations
@@ -216,16 +217,24 @@ def copied(texts: Any) -> Any:
 
 
 def plain(texts: pl.Series) -> Any:
-    """Texts (together below 2 GiB) as an Arrow array of Parquet's own type."""
+    """BlockTexts (together below 2 GiB) as an Arrow array of Parquet's own type."""
     import numpy as np
     import pyarrow as pa
 
     large = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
     there, bounds, values = large.buffers()
-    narrow = np.frombuffer(bounds, np.int64)[: large.offset + len(large) + 1].astype(np.int32)
+    wide = np.frombuffer(bounds, np.int64)[: large.offset + len(large) + 1]
+    if len(wide) and wide[-1] > np.iinfo(np.int32).max:
+        raise OverflowError("texts of 2 GiB or more in one column")
+    narrow = wide.astype(np.int32)
     return pa.StringArray.from_buffers(
         len(large), pa.py_buffer(narrow), values, there, large.null_count, large.offset
     )
+
+
+def bytes_copied(values: pl.Series) -> pl.Series:
+    """Binary values, which may be views, with memory of their own."""
+    return series(values.name, values.to_arrow(compat_level=pl.CompatLevel.oldest()))
 
 
 def binary_slices(data: Any, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> pl.Series:
@@ -248,7 +257,7 @@ def binary_slices(data: Any, starts: npt.NDArray[np.int64], ends: npt.NDArray[np
     return series("", values).gather_every(2)
 
 
-class Texts:
+class BlockTexts:
     """The texts between two positions of a block, as columns that keep nothing of the block.
 
     They are copied from Arrow's views of its bytes (Arrow's columnar format, "Variable-size Binary View
@@ -316,7 +325,7 @@ def _strings(views: Words, buffer: Any, is_null: Mask | None) -> Any:
 
 
 def _spread(texts: Any, length: Positions, is_null: Mask | None, rows: Positions, count: int) -> Any:
-    """Texts of these lengths as those of some of so many rows; the others are null."""
+    """BlockTexts of these lengths as those of some of so many rows; the others are null."""
     import numpy as np
     import pyarrow as pa
 

@@ -21,7 +21,7 @@ from pipeline_assets.kernel.combined_lines import CombinedReader, Given, QuickRe
 from pipeline_assets.kernel.lines import PADDING_BYTES, LineReader
 from pipeline_assets.kernel.parse import ReadOptions
 from pipeline_assets.kernel.scanned_lines import ScannedReader
-from pipeline_assets.kernel.words import Texts, size_in, status_in, time_in
+from pipeline_assets.kernel.words import BlockTexts, size_in, status_in, time_in
 from pipeline_assets_tests.kernel.rebuild import ANY_TIME, Bronze, access_line, joined, read
 
 PROPERTY = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -279,12 +279,12 @@ def test_times(texts: list[str]) -> None:
 def test_columns_are_the_texts(texts: list[str], offset: int, dash: bool) -> None:
     data, begins, ends = positions(texts, b"#" * offset)
     codes, words = words_of(data)
-    column = Texts(codes, words).column(begins, ends, dash=dash)
+    column = BlockTexts(codes, words).column(begins, ends, dash=dash)
     column.validate(full=True)
     expected = [None if dash and each == "-" else each for each in texts]
     assert column.to_pylist() == expected
     rows = np.arange(len(texts)) * 2 + 1
-    spread = Texts(codes, words).column(begins, ends, dash=dash, among=(rows, 2 * len(texts)))
+    spread = BlockTexts(codes, words).column(begins, ends, dash=dash, among=(rows, 2 * len(texts)))
     spread.validate(full=True)
     assert spread.to_pylist() == [each for text in expected for each in (None, text)]
 

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline_assets.kernel import texts
+from pipeline_assets.kernel import lines as reading_lines
+from pipeline_assets.kernel import parse, texts
 from pipeline_assets.kernel.heads import has_first_line
 from pipeline_assets.kernel.parse import FileReader, ReadOptions
 from pipeline_assets_tests.kernel.rebuild import (
@@ -650,3 +651,48 @@ def test_the_rebuilt_line_is_what_a_server_writes() -> None:
     assert composed_request(row | {"referer": None, "status": None, "user": ""}) == (
         b'203.0.113.7 - "" [17/Dec/2025:09:03:01 +0000] "GET /a?b=c HTTP/1.1" - 1234 "-" "Mozilla/5.0"'
     )
+
+
+QUICK = b'1.2.3.4 - - [17/Dec/2025:09:03:01 +0000] "GET /a HTTP/1.1" 200 5\n'
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        # Few lines, with nearly all bytes of their blocks.
+        QUICK * 60
+        + b'1.2.3.4 - - [17/Dec/2025:09:03:01 +0000] "GET /'
+        + b"a" * 60_000
+        + b' HTTP/9.9" 200 5\n',
+        # Many lines, with hardly any bytes.
+        b"x\n" * 1_000,
+    ],
+)
+def test_what_is_left_over_waits_as_far_as_its_bytes_and_lines_are_few(
+    odd: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunk_bytes, frame_lines = 1 << 17, 5_000
+    monkeypatch.setattr(reading_lines, "FRAME_LINES", frame_lines)
+    monkeypatch.setattr(parse, "FRAME_LINES", frame_lines)
+    read_together: list[tuple[int, int]] = []
+    read = FileReader._read
+
+    def noted(reader: FileReader, frame: pl.DataFrame, *, last: bool) -> Any:
+        read_together.append((frame.height, int(frame["line"].bin.size().sum())))
+        return read(reader, frame, last=last)
+
+    monkeypatch.setattr(FileReader, "_read", noted)
+    content = QUICK * 2_000 + odd * (8 * chunk_bytes // len(odd))
+    chunks = list(FileReader(io.BytesIO(content), "logs/x/a.log", ReadOptions(), chunk_bytes=chunk_bytes))
+    assert sum(len(chunk.requests) + chunk.rejected.height for chunk in chunks) == content.count(b"\n")
+    assert max(height for height, _ in read_together) <= 2 * frame_lines
+    # A block more, with a line that is longer than that.
+    assert max(size for _, size in read_together) <= 2 * chunk_bytes
+
+
+def test_a_reject_keeps_no_block_in_memory() -> None:
+    content = QUICK * 2_000 + b"no line\n" + QUICK * 2_000
+    (chunk,) = FileReader(io.BytesIO(content), "logs/x/a.log", ReadOptions())
+    assert chunk.rejected["line"].to_list() == [b"no line"]
+    held = chunk.rejected["line"].to_arrow(compat_level=pl.CompatLevel.newest()).buffers()
+    assert sum(buffer.size for buffer in held if buffer is not None) < 1_000

@@ -403,6 +403,14 @@ def _next_slot(slot: int, area: int) -> Any:
 
 
 @numba.njit(nogil=True)
+def _slot_of(slots: Any, slot: int, area: int, key: Any) -> Any:
+    """The first slot from this one on that has the key, or is free."""
+    while slots[slot] and slots[slot] >> _HALF != key:
+        slot = _next_slot(slot, area)
+    return slot
+
+
+@numba.njit(nogil=True)
 def _enter(slots: Any, areas: Any, text: int, slot: int, key: Any, number: int, secrets: Any) -> None:
     """Put a key and its number in a free slot; the table is made twice as large when half of it is taken."""
     slots[slot] = (key << _HALF) | np.uint64(number + 1)
@@ -464,19 +472,15 @@ def _number_texts(
             continue
         begin, end, key = np.int64(lefts[row]), np.int64(rights[row]), keys[row]
         area = areas[text]
-        slot = _first_slot(key, area, secrets)
+        slot = _slot_of(slots, _first_slot(key, area, secrets), area, key)
         number = many
-        while True:
-            entry = slots[slot]
-            if not entry:
+        while slots[slot]:
+            other = np.int64(slots[slot] & _LOW_HALF) - 1
+            at = np.int64(bounds[other])
+            if bounds[other + 1] - at == end - begin and _are_same(words, begin, values, at, end - begin):
+                number = other
                 break
-            if entry >> _HALF == key:
-                other = np.int64(entry & _LOW_HALF) - 1
-                at = np.int64(bounds[other])
-                if bounds[other + 1] - at == end - begin and _are_same(words, begin, values, at, end - begin):
-                    number = other
-                    break
-            slot = _next_slot(slot, area)
+            slot = _slot_of(slots, _next_slot(slot, area), area, key)
         numbered[row] = number
         if number == many:
             _append(words, begin, end, number, values, bounds)
@@ -522,9 +526,7 @@ def _number_requests(
         else:
             key = np.uint64(target * _WAYS + way)
             area = areas[REQUEST]
-            slot = _first_slot(key, area, secrets)
-            while slots[slot] and slots[slot] >> _HALF != key:
-                slot = _next_slot(slot, area)
+            slot = _slot_of(slots, _first_slot(key, area, secrets), area, key)
             if slots[slot]:
                 number = np.int64(slots[slot] & _LOW_HALF) - 1
             else:

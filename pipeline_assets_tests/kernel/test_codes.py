@@ -64,7 +64,7 @@ def test_rows_have_the_same_number_where_they_say_the_same(
     columns = [pl.Series(texts[:size], dtype=pl.String) for texts in (one, two)]
     frame = coded(pl.DataFrame({"one": columns[0], "two": columns[1]}).lazy()).collect()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(codes, "_NUMBERS", most)
+        patch.setattr(codes, "NUMBERS", most)
         numbers = numbered(frame.get_columns()).tolist()
     said = list(zip(one, two, strict=False))
     assert [[here == there for there in numbers] for here in numbers] == [

@@ -27,12 +27,14 @@ from pipeline_assets.kernel.words import (
     BlockTexts,
     eight_at,
     known_words,
+    nulls,
     several_at,
     size_in,
     status_in,
     time_in,
     validity,
     word_of,
+    zeros,
 )
 
 if TYPE_CHECKING:
@@ -398,7 +400,7 @@ def _rows_of(rows: _Columns, log_bytes: int, given: Given) -> CombinedRows:
         "protocol": _dictionary(PROTOCOLS, rows.protocol),
         "status": arrow(pa.int16(), rows.status.astype(np.int16)),
         "bytes": arrow(pa.int64(), rows.size, rows.no_size),
-        "format": _dictionary(names, ~rows.are_long if len(names) > 1 else np.zeros(count, np.int32)),
+        "format": _dictionary(names, ~rows.are_long) if len(names) > 1 else dictionary(names, zeros(count)),
         "line_number": arrow(pa.int64(), rows.numbers),
         "byte_offset": arrow(pa.int64(), rows.offsets),
     }
@@ -407,17 +409,16 @@ def _rows_of(rows: _Columns, log_bytes: int, given: Given) -> CombinedRows:
 
 def bronze_table(columns: dict[str, Any], count: int, given: Given) -> Any:
     """An Arrow table in the catalogue's order: these columns, those the same in all rows, and nulls."""
-    import numpy as np
     import pyarrow as pa
 
     columns = {
-        "site": _dictionary((given.site,), np.zeros(count, np.int32)),
-        "source_file": _dictionary((given.source_file,), np.zeros(count, np.int32)),
-        "vhost": pa.nulls(count, pa.string()),
-        "port": pa.nulls(count, pa.int32()),
-        "duration_us": pa.nulls(count, pa.int64()),
-        "extra": pa.nulls(count, pa.string()),
-        "raw": pa.nulls(count, pa.binary()),
+        "site": dictionary((given.site,), zeros(count)),
+        "source_file": dictionary((given.source_file,), zeros(count)),
+        "vhost": nulls(pa.string(), count),
+        "port": nulls(pa.int32(), count),
+        "duration_us": nulls(pa.int64(), count),
+        "extra": nulls(pa.string(), count),
+        "raw": nulls(pa.binary(), count),
         **columns,
     }
     return pa.table({name: columns[name] for name in BRONZE_REQUESTS.column_names})

@@ -114,8 +114,9 @@ class MarkFinder:
         To list what is set among so many takes most of the time, so quotes are listed with them, and kept for
         the block that is made of these bytes.
         """
-        self._listed = _Listed.of(codes, size, self._memory_of(size))
-        return self._listed.line_feeds
+        self._listed = listed = _Listed.of(codes, size, self._memory_of(size))
+        found: Positions = listed.positions.take(listed.line_feeds)
+        return found
 
     def find(self, block: Block) -> Marks:
         """The marks of a block whose lines are whole."""
@@ -126,7 +127,7 @@ class MarkFinder:
         is_such, other = self._memory_of(block.size)
         if listed is None or not listed.is_of(codes):
             listed = _Listed.of(block.codes, block.size, (is_such, other))
-        behind = np.flatnonzero(listed.codes == _LINE_FEED)
+        behind = listed.line_feeds
         first = np.zeros_like(behind)
         np.add(behind[:-1], 1, out=first[1:])
         count = behind - first
@@ -135,7 +136,9 @@ class MarkFinder:
             first, count = first.take(lines), count.take(lines)
         odd = []
         if listed.controls > len(behind):
-            control = listed.positions[(listed.codes != _LINE_FEED) & (listed.codes != _QUOTE)]
+            control = listed.positions.take(
+                np.flatnonzero((listed.codes != _LINE_FEED) & (listed.codes != _QUOTE))
+            )
             odd.append(_lines_at(control, block))
         if int(codes.max()) >= _DELETE:
             odd.append(_not_text(np.flatnonzero(np.greater_equal(codes, _DELETE, out=is_such)), block))
@@ -160,14 +163,15 @@ class MarkFinder:
 class _Listed:
     """Quotes and control characters of some bytes: where they stand, and which they are.
 
-    `controls` says how many of them are no quotes; `begin` is the address of the bytes, of which there are
-    `size`.
+    `line_feeds` says which of them are such, and `controls` how many are no quotes; `begin` is the address of
+    the bytes, of which there are `size`.
     """
 
     begin: int
     size: int
     positions: Positions
     codes: npt.NDArray[np.uint8]
+    line_feeds: Positions
     controls: int
 
     @classmethod
@@ -180,17 +184,14 @@ class _Listed:
         np.equal(codes[:size], _QUOTE, out=is_mark)
         positions = np.flatnonzero(np.bitwise_or(is_mark, is_control, out=is_mark))
         found = codes.take(positions)
-        return cls(codes.ctypes.data, size, positions, found, int(np.count_nonzero(found != _QUOTE)))
+        # Of so few in a list, their places and a `take` find them in a third of the time that a mask takes.
+        line_feeds = np.flatnonzero(found == _LINE_FEED)
+        controls = int(np.count_nonzero(found != _QUOTE))
+        return cls(codes.ctypes.data, size, positions, found, line_feeds, controls)
 
     def is_of(self, codes: npt.NDArray[np.uint8]) -> bool:
         """Whether these are the bytes."""
         return self.size == len(codes) and self.begin == codes.ctypes.data
-
-    @property
-    def line_feeds(self) -> Positions:
-        """Where line feeds stand."""
-        found: Positions = self.positions[self.codes == _LINE_FEED]
-        return found
 
 
 def _lines_at(positions: Positions, block: Block) -> Positions:

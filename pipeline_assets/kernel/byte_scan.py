@@ -5,8 +5,9 @@ package, when they are used (`accelerator`), and tables (`scanned_lines`). This 
 where numba is installed.
 
 Eight bytes are taken at a time: those that begin at byte i of the memory at the address `words`, the first in
-the lowest bits. What is searched for is compared with 32 bytes at a time, which LLVM makes the processor's
-own way to do it.
+the lowest bits. What is searched for, copied, compared or hashed is so 64 bytes at a time, which LLVM makes
+the processor's own way to do it: few texts are longer, so the processor seldom guesses wrong how often it
+must go round.
 
 Texts are numbered in the same pass: of each column only those are kept that are new in the table.
 """
@@ -33,15 +34,19 @@ from pipeline_assets.kernel.scan_layout import (
     FULL,
     HOST,
     IDENTITY,
+    KEYS_AT,
     LARGEST_OFFSET_MINUTES,
     LONGEST,
     METHODS,
+    MOST_DIGITS,
     NGINX_MAIN,
     PROTOCOLS,
     REFERER,
     REQUEST,
+    SECRETS,
     SLACK,
     SLOTS,
+    STEP,
     TARGET,
     TEXTS,
     USER,
@@ -54,6 +59,8 @@ def _word(text: str) -> int:
     return int.from_bytes(text.encode().ljust(8, b"\0"), "little")
 
 
+# The seconds of a time, in the third of its words.
+_SECONDS: Final = np.uint64(0xFFFF0000)
 _WAYS: Final = len(METHODS) * len(PROTOCOLS)
 _METHOD_WORDS: Final = np.array([_word(text) for text in METHODS], np.uint64)
 _PROTOCOL_WORDS: Final = np.array([_word(text) for text in PROTOCOLS], np.uint64)
@@ -81,6 +88,11 @@ _TWO: Final = np.uint64(2)
 _U6: Final = np.uint64(6)
 _U8: Final = np.uint64(8)
 _ONE: Final = np.uint64(1)
+_ZERO: Final = np.uint64(0x30)
+_ZEROS: Final = np.uint64(_word("0" * 8))
+_LOW_BITS: Final = np.uint64(0x7F7F7F7F7F7F7F7F)
+# What makes a byte one of 0x80 or more if it is ten or more.
+_BEFORE_TEN: Final = np.uint64(0x7676767676767676)
 _BYTE: Final = np.uint64(0xFF)
 _HALF: Final = np.uint64(32)
 _LOW_HALF: Final = np.uint64(0xFFFFFFFF)
@@ -142,28 +154,39 @@ def _wanted_soon(typing: Any, words: Any, number: Any) -> Any:
 
 
 def _bits(ask: Callable[[Any, Any], Any]) -> Any:
-    """What gives a bit for each of the 32 bytes from a place on, the first in the lowest: what `ask` says."""
+    """What gives a bit for each of the 64 bytes from a place on, the first in the lowest: what `ask` says."""
 
     def asked(typing: Any, base: Any, at: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return _bits_of(builder, ask(builder, _bytes_at(builder, builder.add(*arguments))))
+            found = ask(builder, _bytes_at(builder, builder.add(*arguments)))
+            return builder.bitcast(found, ir.IntType(64))
 
         return types.uint64(types.uint64, types.uint64), code
 
     return _code_for(asked)
 
 
+_BYTES: Final = ir.VectorType(ir.IntType(8), STEP)
+
+
+def _place(builder: Any, address: Any) -> Any:
+    return builder.inttoptr(address, _BYTES.as_pointer())
+
+
 def _bytes_at(builder: Any, address: Any) -> Any:
-    place = builder.inttoptr(address, ir.VectorType(ir.IntType(8), 32).as_pointer())
-    return builder.load(place, align=1)
-
-
-def _bits_of(builder: Any, found: Any) -> Any:
-    return builder.zext(builder.bitcast(found, ir.IntType(32)), ir.IntType(64))
+    return builder.load(_place(builder, address), align=1)
 
 
 def _compared(builder: Any, how: str, found: Any, byte: int) -> Any:
-    return builder.icmp_unsigned(how, found, ir.Constant(found.type, [byte] * 32))
+    return builder.icmp_unsigned(how, found, ir.Constant(_BYTES, [byte] * STEP))
+
+
+def _are_first(builder: Any, size: Any) -> Any:
+    """Which of 64 bytes are among the first `size`."""
+    nothing = ir.Constant(_BYTES, ir.Undefined)
+    one = builder.insert_element(nothing, builder.trunc(size, ir.IntType(8)), ir.Constant(ir.IntType(32), 0))
+    sizes = builder.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(ir.IntType(32), STEP), [0] * STEP))
+    return builder.icmp_unsigned("<", ir.Constant(_BYTES, list(range(STEP))), sizes)
 
 
 # Quotes, blanks and control characters; quotes and control characters; bytes of 0x7F or above; line feeds.
@@ -182,14 +205,58 @@ _feeds: Final = _bits(lambda builder, found: _compared(builder, "==", found, 0x0
 
 
 @_code_for  # type: ignore[untyped-decorator]
-def _differing(typing: Any, one: Any, other: Any) -> Any:
-    """A bit for each of the 32 bytes from an address on, where they are others than from the other on."""
+def _differing(typing: Any, one: Any, other: Any, size: Any) -> Any:
+    """A bit for each of the first `size` bytes, up to 64, in which what begins at two addresses differs."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        found = [_bytes_at(builder, address) for address in arguments]
-        return _bits_of(builder, builder.icmp_unsigned("!=", *found))
+        found = [_bytes_at(builder, address) for address in arguments[:2]]
+        differ = builder.icmp_unsigned("!=", *found)
+        return builder.bitcast(builder.and_(differ, _are_first(builder, arguments[2])), ir.IntType(64))
 
-    return types.uint64(types.uint64, types.uint64), code
+    return types.uint64(types.uint64, types.uint64, types.uint64), code
+
+
+@_code_for  # type: ignore[untyped-decorator]
+def _copied(typing: Any, to: Any, begin: Any) -> Any:
+    """Copy 64 bytes."""
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        to, begin = arguments
+        builder.store(_bytes_at(builder, begin), _place(builder, to), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64), code
+
+
+@_code_for  # type: ignore[untyped-decorator]
+def _summed(typing: Any, begin: Any, size: Any, keys: Any) -> Any:
+    """The first `size`, up to 64, bytes from an address on as one number, by NH with 64 bytes of secret keys.
+
+    Pairs of 32 bits are multiplied, and the products added (Black and others, "UMAC: Fast and Secure Message
+    Authentication", 1999, section 4.1): two texts have the same by a chance of 2 to the power of -32.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        begin, size, keys = arguments
+        half, whole = ir.VectorType(ir.IntType(32), 16), ir.VectorType(ir.IntType(64), 8)
+        text = builder.select(
+            _are_first(builder, size), _bytes_at(builder, begin), ir.Constant(_BYTES, [0] * STEP)
+        )
+        halves = builder.add(builder.bitcast(text, half), builder.bitcast(_bytes_at(builder, keys), half))
+        pairs = builder.bitcast(halves, whole)
+        low = builder.and_(pairs, ir.Constant(whole, [0xFFFFFFFF] * 8))
+        sums = builder.mul(low, builder.lshr(pairs, ir.Constant(whole, [32] * 8)))
+        for many in (4, 2, 1):
+            parts = [
+                builder.shuffle_vector(
+                    sums, sums, ir.Constant(ir.VectorType(ir.IntType(32), many), list(range(at, at + many)))
+                )
+                for at in (0, many)
+            ]
+            sums = builder.add(*parts)
+        return builder.extract_element(sums, ir.Constant(ir.IntType(32), 0))
+
+    return types.uint64(types.uint64, types.uint64, types.uint64), code
 
 
 @_code_for  # type: ignore[untyped-decorator]
@@ -219,7 +286,7 @@ def _next_mark(words: Any, at: int) -> Any:
     """Where the next quote, blank or control character stands."""
     found = _marks(words, np.uint64(at))
     while not found:
-        at += 32
+        at += STEP
         found = _marks(words, np.uint64(at))
     return at + _lowest(found)
 
@@ -231,7 +298,7 @@ def _closing_quote(words: Any, at: int) -> Any:
     found = _quotes(words, np.uint64(at))
     while True:
         while not found:
-            at += 32
+            at += STEP
             found = _quotes(words, np.uint64(at))
         quote = at + _lowest(found)
         if _one(words, quote) != np.uint64(0x22):
@@ -262,8 +329,34 @@ def _pair(words: Any, at: int) -> Any:
 
 
 @numba.njit(nogil=True)
-def _time(words: Any, at: int) -> Any:
-    """Seconds since 1970, minutes east of UTC, and whether it is a time, of `17/Dec/2025:09:03:01 +0000`."""
+def _number(words: Any, at: int) -> Any:
+    """The number of the digits that stand from `at` on, and how many they are; of no more than 19."""
+    word = _eight(words, at) ^ _ZEROS
+    others = (((word & _LOW_BITS) + _BEFORE_TEN) | word) & ~_LOW_BITS
+    if others:
+        many = _lowest(others) >> 3
+        if many == 0:
+            return 0, 0
+        # The digits become the last of eight; then pairs, fours and all of them are put together.
+        word <<= np.uint64(64 - 8 * many)
+        word = (word * np.uint64(2561)) >> np.uint64(8) & np.uint64(0x00FF00FF00FF00FF)
+        word = (word * np.uint64(6553601)) >> np.uint64(16) & np.uint64(0x0000FFFF0000FFFF)
+        return np.int64((word * np.uint64(42949672960001)) >> np.uint64(32)), many
+    found, many = np.int64(0), 0
+    digit = np.int64(_one(words, at)) - 48
+    while digit >= 0 and digit <= 9 and many <= MOST_DIGITS:
+        found = found * 10 + digit
+        many += 1
+        digit = np.int64(_one(words, at + many)) - 48
+    return found, many
+
+
+@numba.njit(nogil=True)
+def _minute(words: Any, at: int) -> Any:
+    """Seconds since 1970, minutes east of UTC, and whether it is a time, of `17/Dec/2025:09:03:01 +0000`.
+
+    The seconds of the minute are left out.
+    """
     for place, sign in ((2, 0x2F), (6, 0x2F), (11, 0x3A), (14, 0x3A), (17, 0x3A), (20, 0x20)):
         if _one(words, at + place) != np.uint64(sign):
             return 0, 0, False
@@ -272,11 +365,11 @@ def _time(words: Any, at: int) -> Any:
     while month < 12 and _MONTH_WORDS[month] != name:
         month += 1
     day, year = _pair(words, at), _pair(words, at + 7) * 100 + _pair(words, at + 9)
-    hour, minute, second = _pair(words, at + 12), _pair(words, at + 15), _pair(words, at + 18)
+    hour, minute = _pair(words, at + 12), _pair(words, at + 15)
     hours, minutes = _pair(words, at + 22), _pair(words, at + 24)
-    if month == 12 or day < 1 or year < 0 or hour < 0 or minute < 0 or second < 0:
+    if month == 12 or day < 1 or year < 0 or hour < 0 or minute < 0:
         return 0, 0, False
-    if hours < 0 or minutes < 0 or hour > 23 or minute > 59 or second > 59 or minutes > 59:
+    if hours < 0 or minutes < 0 or hour > 23 or minute > 59 or minutes > 59:
         return 0, 0, False
     is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
     if day > _MONTH_DAYS[month] + (is_leap and month == 1):
@@ -296,7 +389,22 @@ def _time(words: Any, at: int) -> Any:
     for number in range(month):
         days += _MONTH_DAYS[number]
     days += is_leap and month > 1
-    return days * 86_400 + hour * 3_600 + minute * 60 + second - east * 60, east, True
+    return days * 86_400 + hour * 3_600 + minute * 60 - east * 60, east, True
+
+
+@numba.njit(nogil=True)
+def _time(words: Any, at: int, last: Any, last_minute: Any) -> Any:
+    """As `_minute`, with the seconds. `last` is the minute seen last, as words, `last_minute` what it says.
+
+    Even where hardly any line has the second of the one before, nearly all have its minute.
+    """
+    zero, one = _eight(words, at), _eight(words, at + 8)
+    two, three = _eight(words, at + 16) & ~_SECONDS, _eight(words, at + 24) & _MASKS[2]
+    if zero != last[0] or one != last[1] or two != last[2] or three != last[3]:
+        last[0], last[1], last[2], last[3] = zero, one, two, three
+        last_minute[0], last_minute[1], last_minute[2] = _minute(words, at)
+    second = _pair(words, at + 18)
+    return last_minute[0] + second, last_minute[1], last_minute[2] != 0 and 0 <= second <= 59
 
 
 @numba.njit(nogil=True)
@@ -329,7 +437,7 @@ def _is_text(words: Any, at: int, end: int) -> Any:
 def _is_ascii(words: Any, start: int, end: int) -> Any:
     """Whether none of these bytes is 0x7F or above; perhaps False where what follows them has such."""
     found = np.uint64(0)
-    for at in range(start, end, 32):
+    for at in range(start, end, STEP):
         found |= _others(words, np.uint64(at))
     return found == np.uint64(0)
 
@@ -348,7 +456,7 @@ def _is_plain(words: Any, start: int, end: int) -> Any:
 def _line_feeds(words: Any, size: int, found: Any) -> Any:
     """How many line feeds there are in the first `size` bytes; `found` has where."""
     count = 0
-    for begin in range(0, size, 32):
+    for begin in range(0, size, STEP):
         feeds = _feeds(words, np.uint64(begin))
         while feeds:
             found[count] = begin + _lowest(feeds)
@@ -362,17 +470,11 @@ def _line_feeds(words: Any, size: int, found: Any) -> Any:
 
 @numba.njit(nogil=True)
 def _hash(words: Any, begin: int, size: int, secrets: Any) -> Any:
-    """A number of 32 bits for a text, by wyhash's way of mixing; nobody can foretell it without `secrets`."""
+    """A number of 32 bits for a text, which nobody can foretell without `secrets`."""
     found = secrets[0] ^ np.uint64(size)
-    at = begin
-    end = begin + size
-    while at + 16 <= end:
-        found = _mixed(_eight(words, at) ^ secrets[1], _eight(words, at + 8) ^ found)
-        at += 16
-    if at + 8 <= end:
-        found = _mixed(_eight(words, at) ^ secrets[1], (_eight(words, at + 8) & _MASKS[end - at - 8]) ^ found)
-    else:
-        found = _mixed((_eight(words, at) & _MASKS[end - at]) ^ secrets[1], found)
+    for at in range(0, max(size, 1), STEP):
+        some, keys = np.uint64(min(size - at, STEP)), np.uint64(secrets.ctypes.data + KEYS_AT)
+        found = _mixed(found ^ _summed(np.uint64(words) + np.uint64(begin + at), some, keys), secrets[1])
     return _mixed(found, secrets[2]) & _LOW_HALF
 
 
@@ -380,15 +482,13 @@ def _hash(words: Any, begin: int, size: int, secrets: Any) -> Any:
 def _are_same(words: Any, begin: Any, values: Any, at: Any, size: Any) -> Any:
     """Whether the text that begins at `begin` is the one so far behind the address `values`."""
     one, other = np.uint64(words) + np.uint64(begin), values + np.uint64(at)
-    some = np.uint64(0)
-    last = np.uint64(max(size - 1, 0)) & ~np.uint64(31)
-    while some < last:
-        if _differing(one + some, other + some):
+    while size > STEP:
+        if _differing(one, other, np.uint64(STEP)):
             return False
-        some += np.uint64(32)
-    differing = _differing(one + last, other + last)
-    # Those behind the text don't count.
-    return differing & ((_ONE << (np.uint64(size) - last)) - _ONE) == np.uint64(0)
+        one += np.uint64(STEP)
+        other += np.uint64(STEP)
+        size -= STEP
+    return _differing(one, other, np.uint64(size)) == np.uint64(0)
 
 
 @numba.njit(nogil=True)
@@ -434,8 +534,8 @@ def _enter(slots: Any, areas: Any, text: int, slot: int, key: Any, number: int, 
 def _append(words: Any, begin: Any, end: Any, number: Any, values: Any, bounds: Any) -> None:
     """Put a text behind the others of its column, of which there are so many."""
     here = np.int64(bounds[number])
-    for some in range(0, end - begin, 8):
-        _stored(values, np.uint64(here + some), _eight(words, begin + some))
+    for some in range(0, max(end - begin, 1), STEP):
+        _copied(values + np.uint64(here + some), np.uint64(words) + np.uint64(begin + some))
     bounds[number + 1] = here + end - begin
 
 
@@ -659,7 +759,7 @@ def _scan(
     most: int,
     room: int,
     last: Any,
-    last_time: Any,
+    last_minute: Any,
     absent: Any,
     wide: Any,
     narrow: Any,
@@ -673,11 +773,14 @@ def _scan(
     east of UTC; `known` method, protocol and format.
 
     `places` has where each text of a row begins and ends in the block; `absent` which are null, and, last,
-    which sizes. `last` is the time seen last, as words, and `last_time` what it says.
+    which sizes. `last` and `last_minute` are as in `_time`.
     """
-    before = row
+    before, looked_at, are_ascii = row, begin, True
     for line in range(begin, len(starts)):
         start, end = starts[line], ends[line]
+        if line == looked_at:
+            looked_at = min(line + BATCH, len(starts))
+            are_ascii = _is_ascii(words, start, ends[looked_at - 1])
         length = end - start
         if length > LONGEST:
             continue
@@ -694,15 +797,8 @@ def _scan(
             continue
         if _one(words, user + 1) != _BRACKET or _eight(words, user + 28) & _MASKS[3] != _BEFORE_REQUEST:
             continue
-        # A second has many lines.
-        zero, one = _eight(words, user + 2), _eight(words, user + 10)
-        two, three = _eight(words, user + 18), _eight(words, user + 26) & _MASKS[2]
-        if zero != last[0] or one != last[1] or two != last[2] or three != last[3]:
-            second, east, good = _time(words, user + 2)
-            last[0], last[1], last[2], last[3] = zero, one, two, three
-            last_time[0], last_time[1] = second * 1_000_000, east
-            last_time[2] = good and first_second <= second < end_second
-        if not last_time[2]:
+        second, east, is_time = _time(words, user + 2, last, last_minute)
+        if not is_time or second < first_second or second >= end_second:
             continue
         request = user + 31
         method_end = _next_mark(words, request)
@@ -728,28 +824,23 @@ def _scan(
         request_end = target_end + 9
         if protocol == len(_PROTOCOL_WORDS) or _eight(words, request_end) & _MASKS[2] != _QUOTE_BLANK:
             continue
-        digits = _eight(words, request_end + 2)
-        hundreds = np.int64(digits & _BYTE) - 48
-        tens = np.int64((digits >> _U8) & _BYTE) - 48
-        units = np.int64((digits >> np.uint64(16)) & _BYTE) - 48
+        word = _eight(words, request_end + 2)
+        hundreds = np.int64(word & _BYTE) - 48
+        tens = np.int64((word >> _U8) & _BYTE) - 48
+        units = np.int64((word >> np.uint64(16)) & _BYTE) - 48
         if hundreds < 1 or hundreds > 9 or tens < 0 or tens > 9 or units < 0 or units > 9:
             continue
-        if (digits >> np.uint64(24)) & _BYTE != _BLANK:
+        if (word >> np.uint64(24)) & _BYTE != _BLANK:
             continue
         at = request_end + 6
-        size = np.int64(0)
-        first = np.int64(_one(words, at)) - 48
-        is_dash = first == 0x2D - 48
-        at += is_dash
-        if not is_dash:
-            digit = first
-            # As many digits as surely fit into 64 bits.
-            while digit >= 0 and digit <= 9 and at < request_end + 24:
-                size = size * 10 + digit
-                at += 1
-                digit = np.int64(_one(words, at)) - 48
-            if at == request_end + 6 or (first == 0 and at > request_end + 7):
-                continue
+        size, digits = _number(words, at)
+        is_dash = digits == 0
+        if is_dash and _one(words, at) != _DASH:
+            continue
+        # As many digits as surely fit into 64 bits.
+        if digits > MOST_DIGITS or (digits > 1 and _one(words, at) == _ZERO):
+            continue
+        at += digits + is_dash
         referer, closing, agent, agent_end = at, at, at, at
         forwarded, form = at, COMMON
         if at != end:
@@ -772,7 +863,7 @@ def _scan(
                 # Texts that JSON would write in another way are rare.
                 if _closing_quote(words, forwarded) != end - 1 or not _is_plain(words, forwarded, end):
                     continue
-        if not _is_ascii(words, start, end) and not _is_text(words, start, end):
+        if not (are_ascii or _is_ascii(words, start, end) or _is_text(words, start, end)):
             continue
         here = row - before
         for text, left, right in (
@@ -793,9 +884,9 @@ def _scan(
             if form == COMMON:
                 absent[REFERER, row] = absent[AGENT, row] = True
         wide[0, row], wide[1, row] = numbers[line], offsets[line]
-        wide[2, row], wide[3, row] = last_time[0], size
+        wide[2, row], wide[3, row] = second * 1_000_000, size
         absent[TEXTS, row] = is_dash
-        narrow[0, row], narrow[1, row] = hundreds * 100 + tens * 10 + units, last_time[1]
+        narrow[0, row], narrow[1, row] = hundreds * 100 + tens * 10 + units, east
         known[0, row], known[1, row] = method, protocol
         known[2, row] = form
         taken[line] = True
@@ -817,7 +908,7 @@ def _scan_at(
     taken: Any,
     rows: int,
     last: Any,
-    last_time: Any,
+    last_minute: Any,
     bounds: Any,
     values: int,
     width: int,
@@ -862,7 +953,7 @@ def _scan_at(
             most,
             state[2],
             carray(last, (4,), np.uint64),
-            carray(last_time, (3,), np.int64),
+            carray(last_minute, (3,), np.int64),
             missing,
             carray(wide, (4, rows), np.int64),
             carray(narrow, (2, rows), np.int16),
@@ -885,7 +976,7 @@ def _scan_at(
             carray(slots, (TEXTS, SLOTS), np.uint64),
             carray(areas, (TEXTS,), np.int64),
             carray(firsts, (rows,), np.uint64),
-            carray(secrets, (4,), np.uint64),
+            carray(secrets, (SECRETS,), np.uint64),
             carray(coded, (TEXTS,), np.bool_),
         )
         # No room is left, and not only a batch is full.

@@ -51,7 +51,7 @@ DIRECTIVE: Final = b"#Fields:"
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 # So many zero bytes stand behind a block's own, and may be read with its last ones.
-PADDING_BYTES: Final = 32
+PADDING_BYTES: Final = 64
 
 # Fewer than one in so many of a block's lines are looked at, or copied out of it, one by one.
 _FEW: Final = 20

@@ -35,8 +35,16 @@ LARGEST_OFFSET_MINUTES: Final = 840
 # Longer lines are left to the expressions: they are rare, and room for a row's texts must be kept.
 LONGEST: Final = 1 << 16
 
-# Texts are copied eight bytes at a time, so as many may be written behind a text.
-SLACK: Final = 8
+# A size of more digits may not fit into 64 bits.
+MOST_DIGITS: Final = 18
+
+# Bytes are looked at so many at a time, and texts copied, so as many may be written behind a text.
+STEP: Final = 64
+SLACK: Final = STEP
+
+# Numbers of 64 bits that nobody else knows: some for mixing, and from this byte on as many bytes as `STEP`.
+SECRETS: Final = 12
+KEYS_AT: Final = 32
 
 # A column's hash table begins with the fewer slots, and grows up to half of the others.
 SLOTS: Final = 1 << 21

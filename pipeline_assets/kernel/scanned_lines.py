@@ -31,6 +31,7 @@ from pipeline_assets.kernel.scan_layout import (
     METHODS,
     PROTOCOLS,
     REQUEST,
+    SECRETS,
     SLACK,
     SLOTS,
     SMALLEST_AREA,
@@ -82,7 +83,7 @@ class ScannedReader:
         self._coded = np.ones(TEXTS, np.bool_)
         self._coded[EXTRA] = False
         self._are_unlike = False
-        self._secrets = np.frombuffer(os.urandom(32), np.uint64)
+        self._secrets = np.frombuffer(os.urandom(8 * SECRETS), np.uint64)
 
     def take(self, block: Block) -> npt.NDArray[np.bool_] | None:
         """Which of the block's lines are rows now; None if none of them is."""
@@ -125,7 +126,7 @@ class ScannedReader:
         """Where line feeds stand in the first `size` bytes, which have `PADDING_BYTES` behind them."""
         import numpy as np
 
-        # They are looked for 32 bytes at a time, so some behind the last byte may be written, too.
+        # They are looked for 64 bytes at a time, so some behind the last byte may be written, too.
         if len(self._line_feeds) < size + PADDING_BYTES:
             self._line_feeds = np.empty(size + PADDING_BYTES, np.int64)
         count = machine_code.loaded().line_feeds(address(codes), size, address(self._line_feeds))
@@ -232,7 +233,9 @@ def _rows_of(memory: _Memory, lease: _Lease, given: Given) -> CombinedRows:
         is_null = memory.absent[number, :count]
         if memory.coded[number]:
             known = pa.StringArray.from_buffers(many, viewed(bounds), data)
-            return pa.DictionaryArray.from_arrays(values(memory.numbered[number], pa.int32(), is_null), known)
+            numbers = values(memory.numbered[number], pa.int32(), is_null)
+            # The scan gives each row one of them.
+            return pa.DictionaryArray.from_arrays(numbers, known, safe=False)
         nulls = int(np.count_nonzero(is_null))
         if nulls == count:
             return pa.nulls(count, pa.string())

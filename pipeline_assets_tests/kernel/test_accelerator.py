@@ -184,13 +184,13 @@ class Colliding(ScannedReader):
 
     def __init__(self, given: Given) -> None:
         super().__init__(given)
-        self._secrets = np.zeros(4, np.uint64)
+        self._secrets = np.zeros(scan_layout.SECRETS, np.uint64)
 
 
 @pytest.mark.parametrize("kind", [ScannedReader, Colliding])
 def test_texts_are_numbered(kind: type[ScannedReader]) -> None:
     """Of every length, alike but for one byte, with all methods, and more than the first hash table takes."""
-    texts = [f"{'x' * size}{last}" for size in range(70) for last in ("", "y", "z", "é")]
+    texts = [f"{'x' * size}{last}" for size in (*range(70), *range(125, 131)) for last in ("", "y", "z", "é")]
     lines = [access_line(host=f"h{text}", tail=f' "{text}" "{text[::-1]}"') for text in texts]
     ways = [f"{method} /{way} {protocol}" for method in METHODS for protocol in PROTOCOLS for way in "ab"]
     lines += [access_line(request=way, user=f"u{number % 3}") for number, way in enumerate(ways * 2)]
@@ -258,10 +258,20 @@ def test_more_that_is_unusual(line: bytes) -> None:
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.builds("{} {}".format, CLOCKS, ZONES), st.integers(0, 9))
-def test_times(text: str, before: int) -> None:
-    data = np.frombuffer(b"#" * before + text.encode() + bytes(PADDING_BYTES), np.uint8)
-    second, east, good = byte_scan._time(address(data), before)
+@given(
+    st.builds("{} {}".format, CLOCKS, ZONES),
+    st.lists(st.sampled_from(["00", "07", "59", "60", "0a", "99", ": "]), max_size=3),
+    st.integers(0, 9),
+)
+def test_times(text: str, seconds: list[str], before: int) -> None:
+    """Each is read with what is known of the minute of the one before."""
+    last, last_minute = np.zeros(4, np.uint64), np.zeros(3, np.int64)
+    for some in (text, *(text[:18] + second + text[20:] for second in seconds)):
+        data = np.frombuffer(b"#" * before + some.encode() + bytes(PADDING_BYTES), np.uint8)
+        check_time(some, *byte_scan._time(address(data), before, last, last_minute))
+
+
+def check_time(text: str, second: int, east: int, good: bool) -> None:
     offset = log_times.access_offset_minutes(pl.col("time"))
     expected = (
         pl.DataFrame({"time": [text]})
@@ -273,6 +283,13 @@ def test_times(text: str, before: int) -> None:
     assert good == (known.item() and not text.endswith("-0000"))
     if good:
         assert (second, east) == (expected["moment"][0].timestamp(), expected["offset"][0])
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.text("0123456789", max_size=18), st.text('/:a -"\xb0\xb9', max_size=9))
+def test_numbers(digits: str, behind: str) -> None:
+    data = np.frombuffer((digits + behind).encode("latin-1") + bytes(PADDING_BYTES), np.uint8)
+    assert byte_scan._number(address(data), 0) == (int(digits or 0), len(digits))
 
 
 @settings(deadline=None, max_examples=100)

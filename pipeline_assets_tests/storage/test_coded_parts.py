@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pytest
 from polars.testing import assert_frame_equal
 
-from pipeline_assets.kernel.schemas import SILVER_ERRORS
+from pipeline_assets.kernel.schemas import SILVER_ERRORS, TIMESTAMP
 from pipeline_assets.storage.coded_parts import read_groups
 from pipeline_assets.storage.encoding import Encoder
 from pipeline_assets.storage.folder_store import FolderStore
@@ -23,10 +24,14 @@ def a_part(root: Path) -> pl.DataFrame:
     encoder = Encoder(SILVER_ERRORS)
     groups = []
     for number in range(3):
-        nothing = {name: [None] * 4 for name in SILVER_ERRORS.column_names}
+        some = {pl.String(): "a", pl.Date(): date(2024, 1, 15), TIMESTAMP: datetime(2024, 1, 15)}
+        same = {
+            column.name: [None if column.nullable else some.get(column.dtype, 0)] * 4
+            for column in SILVER_ERRORS.columns
+        }
         texts = {"level": ["error", None, "warn", "error"], "template": ["a", "b", "a", f"c{number}"]}
         numbers = {"line_number": [4 * number + place for place in range(4)]}
-        groups.append(pl.DataFrame(nothing | texts | numbers, schema=SILVER_ERRORS.schema))
+        groups.append(pl.DataFrame(same | texts | numbers, schema=SILVER_ERRORS.schema))
         encoder.encode(groups[-1])
     path = root / PART
     path.parent.mkdir(parents=True)

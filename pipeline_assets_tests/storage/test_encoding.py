@@ -136,3 +136,28 @@ def test_coded_texts_are_stored_as_texts() -> None:
     file = pq.ParquetFile(io.BytesIO(data))
     assert file.metadata.num_row_groups == len(groups)
     assert file.read().column("user_agent").to_pylist() == wanted["user_agent"].to_list()
+
+
+@pytest.mark.parametrize("older_first", [True, False])
+def test_columns_are_never_null_as_the_catalogue_says(older_first: bool, tmp_path: Path) -> None:
+    """Parts of another writer, as of an older version, where any column may be null, are read beside them."""
+    table = BRONZE["requests"]
+    (chunk,) = FileReader(io.BytesIO(access_line()), "logs/x/a.log", ANY_TIME)
+    data = encoding.encoded(table, chunk.requests)
+    written = pq.read_schema(io.BytesIO(data))
+    assert [written.field(column.name).nullable for column in table.columns] == [
+        column.nullable for column in table.columns
+    ]
+    store = Context.of(Settings(storage=str(tmp_path))).store
+    store.write_parquet("older.parquet", chunk.requests)
+    store.create("newer.parquet", data)
+    assert pq.read_schema(tmp_path / "older.parquet").field("site").nullable
+    paths = sorted(["newer.parquet", "older.parquet"], reverse=older_first)
+    found = parts.scan_table(store, paths, table.schema, "it").collect()
+    assert found.equals(pl.concat([chunk.requests] * 2), null_equal=True)
+
+
+def test_a_null_where_none_may_be_is_no_part() -> None:
+    (chunk,) = FileReader(io.BytesIO(access_line()), "logs/x/a.log", ANY_TIME)
+    with pytest.raises(pa.ArrowInvalid, match="'site' is declared non-nullable"):
+        encoding.encoded(BRONZE["requests"], chunk.requests.with_columns(site=pl.lit(None, pl.String())))

@@ -21,6 +21,7 @@ from pipeline_assets.compute.gold import refresh_gold
 from pipeline_assets.compute.projecting import Gathered, Given, projected
 from pipeline_assets.compute.sharding import Pieces, Shard, are_few, in_shards
 from pipeline_assets.compute.silver import refresh_silver
+from pipeline_assets.kernel.codes import of_few
 from pipeline_assets.kernel.rollups import ROLLUPS, proven_rows
 from pipeline_assets.kernel.schemas import KERNEL_VERSION, LAYERS
 from pipeline_assets.storage.encoding import encoded
@@ -332,11 +333,11 @@ def _merge(
     """Write what is merged already, with the rows of a day from these units' gold, of these files only."""
     given = [(view, live) for view, live in contributions if live]
     stored = list(base)
+    rows = sum(part.rows for part in stored) + sum(_rows_on(day, view) for view, _ in given)
     pieces = chain(
         _stored_rows(context, day, stored),
         *(_proven(day, view, live, _given_rows(context, day, view, live)) for view, live in given),
     )
-    rows = sum(part.rows for part in stored) + sum(_rows_on(day, view) for view, _ in given)
     with in_shards(pieces, rows) as shards:
         first = next(shards)
         if first.of > 1:
@@ -457,6 +458,6 @@ def _write_shard(context: Context, day: date, merged: Rollups, attempt: str, num
     for name, frame in merged.items():
         if frame.height:
             path = f"{day_folder(day.isoformat())}/{name}-{attempt}-{number:04}.parquet"
-            data = encoded(ROLLUPS[name].day_table, frame)
+            data = encoded(ROLLUPS[name].day_table, of_few(frame))
             context.store.create(path, data)
             yield Part(name, path.rpartition("/")[2], attempt, frame.height, len(data))

@@ -24,6 +24,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from pipeline_assets.compute.abreast import abreast, taken
+from pipeline_assets.kernel.coded_alike import CodedAlike
 from pipeline_assets.kernel.shards import cut
 from pipeline_assets.storage.memory import give_back
 
@@ -33,6 +34,8 @@ ROWS_TOGETHER: Final = 250_000
 # Two shards are worked on at once, so each has less. Whole ones take 60 MB more, for hardly less work;
 # smaller ones take more work, a tenth of a second for each.
 _SHARE_OF_SHARD: Final = 0.5
+# Different texts of a column that stay in memory while its rows are numbers: 80,000 addresses, or more.
+_TEXTS_BYTES: Final = 4 << 20
 
 Pieces = dict[str, list[pl.DataFrame]]
 Packed = memoryview
@@ -41,7 +44,7 @@ Packed = memoryview
 class Shard(NamedTuple):
     """Some of the rows of rollups: the shard of this number of so many, from 0 on.
 
-    `pieces` takes them into memory, by name. Shards may do so at the same time.
+    `pieces` takes them into memory, by name; their texts may be coded. Shards may do so at the same time.
     """
 
     number: int
@@ -58,7 +61,9 @@ def packed(rows: pl.DataFrame) -> Packed:
     """Rows as they wait on the disk."""
     sink = BytesIO()
     # A stream, and no file of Arrow's: to open one takes Polars longer than to read rows as few as these.
-    rows.write_ipc_stream(sink, compression="lz4")
+    # Numbers of few bytes would hardly become fewer.
+    are_texts = pl.String() in rows.schema.values()
+    rows.write_ipc_stream(sink, compression="lz4" if are_texts else "uncompressed")
     return sink.getbuffer()
 
 
@@ -124,25 +129,28 @@ def in_shards(pieces: Iterable[tuple[str, pl.DataFrame]], about: int) -> Iterato
         return
     shards = max(2, math.ceil(max(about, rows) / (_SHARE_OF_SHARD * ROWS_TOGETHER)))
     names: set[str] = set()
+    alike = CodedAlike(_TEXTS_BYTES)
     with Spill() as spill:
-        for name, found in abreast(partial(_cut, shards), chain(taken(held), waiting)):
+        for name, found in abreast(partial(_cut, shards, alike), chain(taken(held), waiting)):
             names.add(name)
             for number, data in found:
                 spill.put((name, number), data)
         give_back()
         yield (
-            Shard(number, shards, partial(_of_shard, spill, sorted(names), number))
+            Shard(number, shards, partial(_of_shard, spill, alike, sorted(names), number))
             for number in range(shards)
         )
 
 
-def _cut(shards: int, piece: tuple[str, pl.DataFrame]) -> tuple[str, list[tuple[int, Packed]]]:
+def _cut(
+    shards: int, alike: CodedAlike, piece: tuple[str, pl.DataFrame]
+) -> tuple[str, list[tuple[int, Packed]]]:
     name, frame = piece
-    return name, [(number, packed(some)) for number, some in cut(name, frame, shards)]
+    return name, [(number, packed(some)) for number, some in cut(name, frame, shards, alike.numbers)]
 
 
-def _of_shard(spill: Spill, names: Iterable[str], number: int) -> Pieces:
-    return {name: list(spill.frames((name, number))) for name in names}
+def _of_shard(spill: Spill, alike: CodedAlike, names: Iterable[str], number: int) -> Pieces:
+    return {name: alike.coded(list(spill.frames((name, number)))) for name in names}
 
 
 def _by_name(pieces: Iterable[tuple[str, pl.DataFrame]]) -> Pieces:

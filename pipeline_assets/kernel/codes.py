@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Of fewer rows it costs more to code their texts for whoever takes them than it saves there.
 MANY_ROWS: Final = 20_000
+# So many texts that no row has may be in a dictionary.
+_MANY_TEXTS: Final = 2_000
 # Beyond this, numbers of rows would not fit into 64 bits.
 NUMBERS: Final = 1 << 64
 # Numbers nearer to one another leave bits for 16 million rows; a day has a tenth as many microseconds.
@@ -54,6 +56,24 @@ def spellings(texts: pl.Series) -> pl.Series:
     highest = texts.to_physical().max()
     numbers = pl.int_range(highest + 1 if isinstance(highest, int) else 0, dtype=pl.UInt32, eager=True)
     return numbers.cat.to(texts.dtype).cast(pl.String)
+
+
+def together(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The rows of frames of the same columns; texts that are coded differently are texts."""
+    differ = [name for name in parts[0].columns if len({part.schema[name] for part in parts}) > 1]
+    return pl.concat(part.with_columns(pl.col(differ).cast(pl.String)) for part in parts)
+
+
+def of_few(rows: pl.DataFrame) -> pl.DataFrame:
+    """The coded rows, with hardly a text known but those that one of them has."""
+    few = []
+    highest = rows.select(selectors.categorical().to_physical().max())
+    for column in rows.select(name for name in highest.columns if (highest[name][0] or 0) > _MANY_TEXTS):
+        distinct = column.unique().drop_nulls()
+        if distinct.len() < highest[column.name][0] // 2:
+            texts = distinct.cast(pl.String).cast(pl.Categorical(pl.Categories.random()))
+            few.append(texts.gather(_places(column, distinct)).alias(column.name))
+    return rows.with_columns(few)
 
 
 def answers(texts: pl.Series, ask: Callable[[pl.Series], pl.DataFrame]) -> pl.DataFrame:

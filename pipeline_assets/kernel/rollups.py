@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from pipeline_assets.kernel import request_rollups, sketches
-from pipeline_assets.kernel.codes import coded, in_order, spelled
+from pipeline_assets.kernel.codes import coded, in_order, spelled, together
 from pipeline_assets.kernel.schemas import (
     GOLD_CLIENTS,
     GOLD_COUNTS,
@@ -88,13 +88,13 @@ class Rollup:
         return spelled(in_order(rows, order).lazy()).collect()
 
     def merge_coded(self, parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
-        """As `merge_day`, but that texts are coded, and rows come in any order."""
+        """As `merge_day`, but that texts are coded, as the parts' may be, and rows come in any order."""
         columns = self.day_table.column_names
         some = [part for part in parts if part.height]
         if not some:
             return coded(self.no_day.lazy()).collect()
         is_merged = len(some) == 1 and _is_of_one_file(some[0])
-        rows = pl.concat([part.select(columns) for part in some])
+        rows = together([part.select(columns) for part in some])
         # Whoever hands over the only reference to the parts gets their texts' memory back before the merge.
         del parts, some
         rows = coded(rows.lazy()).collect()

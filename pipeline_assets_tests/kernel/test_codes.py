@@ -96,3 +96,12 @@ def test_rows_come_in_the_order_that_sorting_gives_them(rows: list[tuple[Any, ..
     keys = ["two", "day", "one", "is", "n"]
     found = spelled(in_order(coded(frame.lazy()).collect(), keys).lazy()).collect()
     assert_frame_equal(found, frame.sort(keys, nulls_last=True))
+
+
+def test_a_column_of_few_of_the_known_texts_knows_no_others() -> None:
+    everything = pl.DataFrame({"host": [f"h{number}" for number in range(5000)], "site": "a"})
+    some = codes.coded(everything.lazy()).collect()[4000:4003]
+    few = codes.of_few(some)
+    assert few.select(pl.all().cast(pl.String)).rows() == [("h4000", "a"), ("h4001", "a"), ("h4002", "a")]
+    assert codes.spellings(few["host"]).len() == 3
+    assert codes.spellings(some["host"]).len() == 4003

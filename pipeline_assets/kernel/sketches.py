@@ -81,11 +81,8 @@ def _sets_of(lists: pl.Series) -> pl.Series:
     import numpy as np
 
     sizes = lists.list.len().to_numpy()
-    hashes = lists.list.explode(keep_nulls=True, empty_as_null=False)
+    hashes = lists.list.explode(keep_nulls=False, empty_as_null=False)
     number = np.repeat(np.arange(len(sizes), dtype=np.uint64), sizes)
-    if hashes.null_count():
-        number = number[hashes.is_not_null().to_numpy()]
-        hashes = hashes.drop_nulls()
     return sets_of(number, hashes.to_numpy(), len(sizes)).alias(lists.name)
 
 

@@ -254,7 +254,7 @@ class _Copies:
                 path=path,
                 etag=entry.etag,
                 head=head,
-                sha256=record.sha256[:40] + f"{day:%Y%m%d}{hash(path) % 10**16:016}",
+                digest=record.digest[:40] + f"{day:%Y%m%d}{hash(path) % 10**16:016}",
                 request_days={day.isoformat(): record.parsed},
                 written_days={day.isoformat(): record.parsed},
             )

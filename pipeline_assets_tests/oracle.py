@@ -14,7 +14,6 @@ decompressed content.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +22,8 @@ from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from blake3 import blake3
 
 BOT = re.compile(
     r"(?i)bot|crawl|spider|slurp|curl|wget|python|go-http-client|libwww|scan|http-?client|java/|okhttp"
@@ -162,7 +163,7 @@ def statuses(
     result = {}
     live = {}
     for path, content in contents.items():
-        if (path, hashlib.sha256(content).hexdigest()) in forgotten:
+        if (path, blake3(content).hexdigest()) in forgotten:
             result[path] = "forgotten"
         else:
             live[path] = content

@@ -159,7 +159,7 @@ def landed_files(context: Context, unit: Unit) -> list[Entry]:
 
 def _inheriting(record: FileRecord, previous: FileRecord | None) -> FileRecord:
     """What was decided about a content holds as long as the path has that content."""
-    if previous is None or previous.sha256 != record.sha256:
+    if previous is None or previous.digest != record.digest:
         return record
     return replace(record, status=previous.status, begins_with=previous.begins_with)
 
@@ -175,7 +175,7 @@ def _next_manifest(
         kernel=KERNEL_VERSION,
         config=context.config,
         inputs=hashlib.sha256(
-            "\x1f".join(f"{file.path} {file.etag} {file.sha256}" for file in manifest.files).encode()
+            "\x1f".join(f"{file.path} {file.etag} {file.digest}" for file in manifest.files).encode()
         ).hexdigest(),
         parts=tuple(sorted(parts.values(), key=lambda part: part.name)),
         touched_days=tuple(sorted({*previous.touched_days, *days})),

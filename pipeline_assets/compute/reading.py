@@ -41,7 +41,7 @@ class FileRead:
     formats: Mapping[str, tuple[int, int]]
 
     @classmethod
-    def joined(cls, reads: Sequence[FileRead], sha256: str) -> FileRead:
+    def joined(cls, reads: Sequence[FileRead], digest: str) -> FileRead:
         """What was found in a file that was read in stretches, given in their order."""
         rejects: Counter[str] = Counter()
         written_days: Counter[date] = Counter()
@@ -49,7 +49,7 @@ class FileRead:
             rejects.update(read.rejects)
             written_days.update(read.written_days)
         return cls(
-            joined([read.facts for read in reads], sha256),
+            joined([read.facts for read in reads], digest),
             reads[0].site,
             rejects,
             written_days,
@@ -185,7 +185,7 @@ def record_of(entry: Entry, read: FileRead, attempt: str, config: str) -> FileRe
         path=entry.path,
         etag=entry.etag,
         size=entry.size,
-        sha256=facts.sha256,
+        digest=facts.digest,
         head=facts.head,
         attempt=attempt,
         kernel=KERNEL_VERSION,

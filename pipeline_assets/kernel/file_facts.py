@@ -36,7 +36,7 @@ class FileFacts:
     """
 
     bytes: int = 0
-    sha256: str = ""
+    digest: str = ""
     lines: int = 0
     parsed: int = 0
     requests: int = 0
@@ -70,17 +70,17 @@ class FileFacts:
         days.update(sorted(counted.items()))
 
 
-def joined(stretches: Sequence[FileFacts], sha256: str) -> FileFacts:
-    """What is known of a file read in stretches, given in their order; `sha256` is the whole file's."""
+def joined(stretches: Sequence[FileFacts], digest: str) -> FileFacts:
+    """What is known of a file read in stretches, given in their order; `digest` is the whole file's."""
     first = stretches[0]
     moments = [facts for facts in stretches if facts.first_event is not None]
     return FileFacts(
-        sha256=sha256,
+        digest=digest,
         first_event=min((facts.first_event for facts in moments if facts.first_event), default=None),
         last_event=max((facts.last_event for facts in moments if facts.last_event), default=None),
         event_days=_added(facts.event_days for facts in stretches),
         error_days=_added(facts.error_days for facts in stretches),
-        head=next((facts.head for facts in stretches if has_first_line(facts.head)), content_head(sha256)),
+        head=next((facts.head for facts in stretches if has_first_line(facts.head)), content_head(digest)),
         damaged=any(facts.damaged for facts in stretches),
         formats=_added(facts.formats for facts in stretches),
         confidence=first.confidence,

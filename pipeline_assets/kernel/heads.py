@@ -18,9 +18,9 @@ def line_head(first_line: bytes) -> str:
     return _LINE_HEAD + hashlib.sha256(first_line).hexdigest()
 
 
-def content_head(sha256: str) -> str:
+def content_head(digest: str) -> str:
     """The head of a file without such a line, from the digest of all its decompressed bytes."""
-    return _CONTENT_HEAD + sha256
+    return _CONTENT_HEAD + digest
 
 
 def has_first_line(head: str) -> bool:

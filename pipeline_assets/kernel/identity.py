@@ -57,7 +57,7 @@ class Content:
     """
 
     path: str
-    sha256: str
+    digest: str
     bytes: int
     head: str | None
 
@@ -86,7 +86,7 @@ def statuses(contents: Iterable[Content], is_prefix: Callable[[Content, Content]
     """
     members: dict[str, list[Content]] = defaultdict(list)
     for content in sorted(contents, key=lambda content: content.path):
-        members[content.sha256].append(content)
+        members[content.digest].append(content)
     result = {content.path: DUPLICATE for group in members.values() for content in group}
     if len(result) != sum(map(len, members.values())):
         raise ValueError("a path was given twice")

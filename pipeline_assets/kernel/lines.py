@@ -11,7 +11,6 @@ comes out of them together.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -24,6 +23,7 @@ from pipeline_assets.kernel.decompress import (
     DamagedStreamError,
     read_into,
 )
+from pipeline_assets.kernel.digests import content_digest
 from pipeline_assets.kernel.formats import RejectReason
 from pipeline_assets.kernel.words import binary_slices
 
@@ -234,7 +234,7 @@ class LineReader:
         self._chunk_bytes = chunk_bytes
         self._max_line_bytes = max_line_bytes
         self._kept_bytes = min(KEPT_LINE_BYTES, max_line_bytes)
-        self._digest = hashlib.sha256()
+        self._digest = content_digest()
         self._buffers = _Buffers()
         # Where line feeds stand in so many bytes, behind which there are `PADDING_BYTES`.
         self.find_line_feeds: Callable[[npt.NDArray[np.uint8], int], npt.NDArray[np.int64]] = _line_feeds
@@ -257,7 +257,7 @@ class LineReader:
         return self.damage is not None
 
     @property
-    def sha256(self) -> str:
+    def digest(self) -> str:
         """Hexadecimal digest of the bytes read so far."""
         return self._digest.hexdigest()
 

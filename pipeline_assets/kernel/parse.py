@@ -443,7 +443,7 @@ class FileReader:
         facts, lines = self.facts, self._lines
         facts.parsed = facts.requests + facts.errors
         facts.formats = dict(sorted(facts.formats.items()))
-        facts.bytes, facts.sha256 = lines.bytes, lines.sha256
+        facts.bytes, facts.digest = lines.bytes, lines.digest
         facts.lines = lines.lines - (self._start.lines_before if self._start else 0)
         facts.blank, facts.comment = lines.blank, lines.comment
         facts.damaged = lines.damaged
@@ -451,7 +451,7 @@ class FileReader:
             facts.confidence = round(self._known_in_sample / self._sample.lines, 3)
         facts.unknown_format = self._known == 0 and self._sample.lines > 0
         first = lines.first_line
-        facts.head = content_head(lines.sha256) if first is None else line_head(first)
+        facts.head = content_head(lines.digest) if first is None else line_head(first)
 
 
 def _formats(rows: pl.DataFrame) -> Iterator[tuple[str, int, int]]:

@@ -32,7 +32,7 @@ class FileScan:
     """A plain file from end to end: its digest and size in bytes, where its stretches begin (the first at its
     first byte), and whether its last line ends in a line feed."""
 
-    sha256: str
+    digest: str
     bytes: int
     starts: tuple[Start, ...]
     is_terminated: bool
@@ -87,7 +87,7 @@ def scan_file(
             before = tuple(each for each in lines.directives if each[0] < number)
             starts.append(Start(beginning, offset, number - 1, before))
             wanted = offset + stretch_bytes
-    return FileScan(lines.sha256, lines.bytes, tuple(starts), lines.unterminated is None)
+    return FileScan(lines.digest, lines.bytes, tuple(starts), lines.unterminated is None)
 
 
 def _first_row(

@@ -8,12 +8,12 @@ shorter one has.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 from pipeline_assets.kernel.decompress import DamagedStreamError, open_decompressed
+from pipeline_assets.kernel.digests import content_digest
 from pipeline_assets.kernel.heads import has_first_line
 from pipeline_assets.kernel.identity import Content, statuses
 from pipeline_assets.storage.control import mark_pending, units_with_head
@@ -88,7 +88,7 @@ def _decided(store: Store, records: list[FileRecord]) -> list[FileRecord]:
         replace(
             record,
             status=cast(FileStatus, status[record.path]),
-            begins_with={**record.begins_with, **comparison.learned.get(record.sha256, {})},
+            begins_with={**record.begins_with, **comparison.learned.get(record.digest, {})},
         )
         for record in records
     ]
@@ -104,23 +104,23 @@ class _Comparison:
 
     def is_prefix(self, shorter: Content, longer: Content) -> bool:
         for record in self.records:
-            if record.sha256 == longer.sha256 and shorter.sha256 in record.begins_with:
-                return record.begins_with[shorter.sha256]
+            if record.digest == longer.digest and shorter.digest in record.begins_with:
+                return record.begins_with[shorter.digest]
         answer = self._begins_with(longer, shorter)
         if answer is None:
             # The longer one was deleted before anybody asked: without evidence both count.
             return False
-        self.learned.setdefault(longer.sha256, {})[shorter.sha256] = answer
+        self.learned.setdefault(longer.digest, {})[shorter.digest] = answer
         return answer
 
     def _begins_with(self, longer: Content, shorter: Content) -> bool | None:
         for record in self.records:
-            if record.sha256 != longer.sha256:
+            if record.digest != longer.digest:
                 continue
             now = self.store.stat(record.path)
             if now is None or now.etag != record.etag:
                 continue
-            digest = hashlib.sha256()
+            digest = content_digest()
             left = shorter.bytes
             try:
                 with self.store.open(record.path) as raw:
@@ -130,13 +130,13 @@ class _Comparison:
                         left -= len(block)
             except (OSError, DamagedStreamError):
                 continue
-            return digest.hexdigest() == shorter.sha256
+            return digest.hexdigest() == shorter.digest
         return None
 
 
 def _content(record: FileRecord) -> Content:
     head = record.head if has_first_line(record.head) else None
-    return Content(record.path, record.sha256, record.bytes, head)
+    return Content(record.path, record.digest, record.bytes, head)
 
 
 def _statuses(manifest: Manifest) -> dict[str, str]:

@@ -27,7 +27,7 @@ class Known:
 
     path: str
     bytes: int
-    sha256: str
+    digest: str
     forgotten: bool = False
 
 
@@ -36,12 +36,12 @@ class Content:
     """A file to be imported: its decompressed size and digest, and digests of its beginnings by size."""
 
     bytes: int
-    sha256: str
+    digest: str
     prefixes: dict[int, str]
 
     def extends(self, known: Known) -> bool:
         """Whether it is a longer state of that content."""
-        return known.bytes < self.bytes and self.prefixes.get(known.bytes) == known.sha256
+        return known.bytes < self.bytes and self.prefixes.get(known.bytes) == known.digest
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def decide(
     # What counts before what was forgotten, and the longest first: that is the log's latest state.
     ordered = sorted(known, key=lambda one: (one.forgotten, -one.bytes, one.path))
     for one in ordered:
-        if one.sha256 == content.sha256:
+        if one.digest == content.digest:
             return Verdict("forgotten" if one.forgotten else "there", one.path)
     mine = [one for one in ordered if place.owns(one.path)]
     for one in mine:

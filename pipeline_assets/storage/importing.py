@@ -195,7 +195,7 @@ class _Importer:
             copied = log.copy_to(copy, (one.bytes for one in known))
             if copied.damaged and (log.is_being_written or _has_plain_sibling(path)):
                 return "still being compressed; the next import takes it"
-        content = Content(copied.bytes, copied.sha256, copied.prefixes)
+        content = Content(copied.bytes, copied.digest, copied.prefixes)
         with _storage_errors():
             if fixed:
                 verdict = _decide_in_place(content, fixed, known)
@@ -203,12 +203,12 @@ class _Importer:
                 verdict = decide(content, place, known, self._landed.begins_with)
             if verdict.what in _LEFT_OUT:
                 return _LEFT_OUT[verdict.what].format(path=verdict.path)
-            head = beginning.head or content_head(copied.sha256)
+            head = beginning.head or content_head(copied.digest)
             target = verdict.path or take_path(
                 self.store, place.paths(base, head), head, self._landed.is_free
             )
             if verdict.what != "there":
-                self._land(copy, Known(target, content.bytes, content.sha256), head)
+                self._land(copy, Known(target, content.bytes, content.digest), head)
         self._account(log, name, target, head, verdict)
         return ""
 
@@ -319,7 +319,7 @@ def _storage_errors() -> Iterator[None]:
 def _decide_in_place(content: Content, path: str, known: list[Known]) -> Verdict:
     """What to do with a file whose landing path is given: there is at most one content it can be."""
     for one in known:
-        if one.sha256 == content.sha256:
+        if one.digest == content.digest:
             return Verdict("forgotten" if one.forgotten else "there", path)
         return Verdict("grown", path)
     return Verdict("new", path)

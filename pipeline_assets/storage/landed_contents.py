@@ -9,12 +9,12 @@ nobody has read yet is read here.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 from pipeline_assets.kernel.decompress import DamagedStreamError, open_decompressed
+from pipeline_assets.kernel.digests import content_digest
 from pipeline_assets.storage import control, ledger
 from pipeline_assets.storage.import_rule import Content, Known
 from pipeline_assets.storage.landing import LANDING
@@ -67,7 +67,7 @@ class LandedContents:
         read = self._read(path) if entry is not None else None
         if read is None:
             return None if record is None else _known(record)
-        self._noted[path] = Known(path, read.bytes, read.sha256)
+        self._noted[path] = Known(path, read.bytes, read.digest)
         return self._noted[path]
 
     def beginning_with(self, head: str) -> Iterator[Known]:
@@ -85,11 +85,11 @@ class LandedContents:
         read = self._read(longer.path, content.bytes)
         if read is None or read.bytes < content.bytes:
             return None
-        return read.sha256 == content.sha256
+        return read.digest == content.digest
 
     def _read(self, path: str, size: int | None = None) -> Content | None:
         """The content of a landed file, or of its first `size` bytes; None where it is not there."""
-        digest = hashlib.sha256()
+        digest = content_digest()
         done = 0
         try:
             with self.store.open(path) as raw:
@@ -117,4 +117,4 @@ class LandedContents:
 
 
 def _known(record: FileRecord) -> Known:
-    return Known(record.path, record.bytes, record.sha256, record.status == "forgotten")
+    return Known(record.path, record.bytes, record.digest, record.status == "forgotten")

@@ -202,7 +202,7 @@ def _file_row(file: FileRecord) -> dict[str, Any]:
         "path": file.path,
         "status": file.status,
         "etag": file.etag,
-        "sha256": file.sha256,
+        "digest": file.digest,
         "first_event": _moment(file.first_event),
         "last_event": _moment(file.last_event),
         "event_days": sorted(date.fromisoformat(day) for day in {*file.request_days, *file.error_days}),

@@ -40,7 +40,7 @@ class FileRecord:
     path: str
     etag: str
     size: int
-    sha256: str
+    digest: str
     head: str
     attempt: str
     kernel: str
@@ -204,7 +204,7 @@ def read_manifest(store: Store, layer: Layer, unit: Unit) -> Stored[Manifest]:
     if found is None:
         return Stored(Manifest(str(unit), layer), None)
     fields = json.loads(found.data)
-    fields["files"] = tuple(FileRecord(**record) for record in fields["files"])
+    fields["files"] = tuple(_file(record) for record in fields["files"])
     return Stored(Manifest(**_common(fields)), found.etag)
 
 
@@ -282,6 +282,13 @@ def contribution_key(counted: Mapping[str, Collection[str]]) -> str | None:
     if not counted:
         return None
     return digest(f"{attempt} {path}" for attempt in sorted(counted) for path in sorted(counted[attempt]))
+
+
+def _file(fields: dict[str, Any]) -> FileRecord:
+    # Before kernel 5 contents were known by SHA-256. What is read anew gets the digest of now.
+    if "sha256" in fields:
+        fields["digest"] = fields.pop("sha256")
+    return FileRecord(**fields)
 
 
 def _common(fields: Mapping[str, Any]) -> dict[str, Any]:

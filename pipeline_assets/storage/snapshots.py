@@ -9,7 +9,6 @@ never of its name again, and nothing is copied that was not there when it was op
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from pipeline_assets.kernel.decompress import DamagedStreamError, open_decompressed
+from pipeline_assets.kernel.digests import content_digest
 from pipeline_assets.kernel.parse import ReadOptions
 from pipeline_assets.kernel.peek import Beginning, is_compressed, look_at, read_beginning
 
@@ -47,7 +47,7 @@ class Copied:
     """
 
     bytes: int
-    sha256: str
+    digest: str
     prefixes: dict[int, str]
     damaged: bool
 
@@ -165,7 +165,7 @@ class _Tee:
 
 def _digests(raw: _Tee, marks: list[int]) -> Copied:
     stream = open_decompressed(raw)
-    digest = hashlib.sha256()
+    digest = content_digest()
     read = 0
     prefixes: dict[int, str] = {}
     damaged = False

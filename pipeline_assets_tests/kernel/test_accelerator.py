@@ -406,7 +406,7 @@ def test_bronze_is_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         (record,) = result.manifest.files
         parts = sorted(folder.glob("bronze/daily/2025-12-17/requests-*.parquet"))
         rows = pl.concat(pl.read_parquet(part) for part in parts).sort("line_number")
-        found.append((rows, record.sha256, record.lines, record.parsed, record.rejects, record.written_days))
+        found.append((rows, record.digest, record.lines, record.parsed, record.rejects, record.written_days))
     assert taken["with"] > 1_000 and not taken["without"]
     assert found[0][0].equals(found[1][0], null_equal=True)
     assert found[0][1:] == found[1][1:]

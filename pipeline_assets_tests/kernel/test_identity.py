@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from random import Random
 
 import pytest
+from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,7 +42,7 @@ class Landing:
 
     def contents(self) -> list[Content]:
         return [
-            Content(path, hashlib.sha256(content).hexdigest(), len(content), self._head(content))
+            Content(path, blake3(content).hexdigest(), len(content), self._head(content))
             for path, content in self.files.items()
         ]
 
@@ -85,7 +85,7 @@ def test_asks_only_what_is_open(files: dict[str, bytes]) -> None:
             {stem(path) for path in files if files[path] == files[side.path]} for side in (shorter, longer)
         ]
         assert stems[0] & stems[1]
-    pairs = [(shorter.sha256, longer.sha256) for shorter, longer in landing.asked]
+    pairs = [(shorter.digest, longer.digest) for shorter, longer in landing.asked]
     assert len(pairs) == len(set(pairs))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -206,7 +207,7 @@ def check_conservation(content: bytes, bronze: Bronze) -> None:
     if not lines[-1]:
         lines.pop()
     assert facts.bytes == len(content)
-    assert facts.sha256 == hashlib.sha256(content).hexdigest()
+    assert facts.digest == blake3(content).hexdigest()
     assert facts.lines == len(lines)
     assert facts.blank + facts.comment == sum(
         is_uncounted(line, is_first=number == 0) for number, line in enumerate(lines)
@@ -595,9 +596,9 @@ def test_event_days_are_utc_and_in_order() -> None:
 
 def test_facts_of_an_empty_file() -> None:
     bronze = read(b"")
-    empty = hashlib.sha256(b"").hexdigest()
+    empty = blake3(b"").hexdigest()
     assert bronze.facts.lines == bronze.facts.parsed == bronze.facts.bytes == 0
-    assert (bronze.facts.sha256, bronze.facts.head) == (empty, f"content-{empty}")
+    assert (bronze.facts.digest, bronze.facts.head) == (empty, f"content-{empty}")
     assert bronze.facts.first_event is bronze.facts.last_event is None
     assert bronze.requests == bronze.errors == bronze.rejected == []
 
@@ -620,7 +621,7 @@ def test_the_head_is_that_of_the_first_whole_line() -> None:
 @pytest.mark.parametrize("content", [b"", b"no line feed", b"\n \n# comment\n", b"# x\nunfinished"])
 def test_the_head_without_a_whole_line_is_that_of_the_content(content: bytes) -> None:
     head = read(content).facts.head
-    assert head == "content-" + hashlib.sha256(content).hexdigest()
+    assert head == "content-" + blake3(content).hexdigest()
     assert not has_first_line(head)
 
 

@@ -92,7 +92,7 @@ def read_apart(
     # Of a chunk, rows that are read quickly may come before lines in front of them.
     for rows in found.values():
         rows.sort(key=lambda row: int(row["line_number"]))
-    return Bronze(**found, facts=joined(facts, scan.sha256))
+    return Bronze(**found, facts=joined(facts, scan.digest))
 
 
 @settings(deadline=None, max_examples=150)

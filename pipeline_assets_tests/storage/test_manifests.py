@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 
 from pipeline_assets.storage.folder_store import FolderStore
 from pipeline_assets.storage.manifests import (
+    MANIFEST_NAME,
     DayState,
     FileRecord,
     Manifest,
     Part,
     contribution,
     digest,
+    layer_folder,
     new_attempt,
     read_day,
     read_manifest,
@@ -39,7 +41,7 @@ def record(path: str = "logs/2024-01-15/a.log", **changes: object) -> FileRecord
         path=path,
         etag="e1",
         size=10,
-        sha256="ab" * 32,
+        digest="ab" * 32,
         head="line-1",
         attempt="first",
         kernel="1",
@@ -69,7 +71,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
     files = [
         record(
             path,
-            sha256=draw(texts),
+            digest=draw(texts),
             attempt=draw(texts),
             status=draw(st.sampled_from(("counted", "duplicate", "superseded", "forgotten"))),
             damaged=draw(st.booleans()),
@@ -92,6 +94,16 @@ def test_a_manifest_is_read_as_it_was_written(
     store = FolderStore(tmp_path_factory.mktemp("storage"))
     written = swap_manifest(store, UNIT, manifest, None)
     assert read_manifest(store, "bronze", UNIT).value == written == replace(manifest, generation=1)
+
+
+def test_a_manifest_of_before_names_the_digest_by_its_kind(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    written = swap_manifest(store, UNIT, Manifest(str(UNIT), "bronze").with_files([record()]), None)
+    path = f"{layer_folder('bronze', UNIT)}/{MANIFEST_NAME}"
+    found = store.read(path)
+    assert found is not None
+    store.swap(path, found.data.replace(b'"digest"', b'"sha256"'), found.etag)
+    assert read_manifest(store, "bronze", UNIT).value == written
 
 
 def test_where_nothing_was_written_there_is_an_empty_manifest_of_no_version(tmp_path: Path) -> None:

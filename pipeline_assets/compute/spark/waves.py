@@ -186,7 +186,7 @@ class Waves:
                 continue
             reads = [read for _, read in sorted(done.reads[entry.path].items())]
             scan = scans.get(entry)
-            read = FileRead.joined(reads, scan.sha256) if scan else reads[0]
+            read = FileRead.joined(reads, scan.digest) if scan else reads[0]
             records.append(record_of(entry, read, attempt, self.context.config))
         try:
             prove(records, {table: done.held.get(table, {}) for table in ("requests", "errors", "rejected")})

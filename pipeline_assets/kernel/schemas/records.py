@@ -22,7 +22,7 @@ LEDGER: Final = Table(
         Column("path", STRING, "landed file; null on the row of the unit itself"),
         Column("status", STRING, "counted, duplicate, superseded, forgotten, or quarantined", False),
         Column("etag", STRING, "version of the landed file that was read"),
-        Column("sha256", STRING, "digest of the decompressed content"),
+        Column("digest", STRING, "digest of the decompressed content"),
         Column("bytes", pl.Int64(), "decompressed bytes", False),
         Column("lines", pl.Int64(), "lines read", False),
         Column("parsed", pl.Int64(), "lines that became a row", False),

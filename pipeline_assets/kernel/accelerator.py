@@ -88,7 +88,7 @@ def _compiled(given: Given) -> ScannedReader:
 
 def _rows_of_sample(reader: QuickReader) -> list[dict[str, object]]:
     lines = LineReader(io.BytesIO(_SAMPLE))
-    lines.find_line_feeds = reader.line_feeds
+    reader.attach(lines)
     for block in lines.blocks():
         reader.take(block)
     rows = reader.rows()

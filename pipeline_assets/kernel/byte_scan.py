@@ -29,6 +29,7 @@ from pipeline_assets.kernel.scan_layout import (
     BATCH,
     COMBINED,
     COMMON,
+    DIRECTIVE,
     DONE,
     EXTRA,
     FULL,
@@ -36,10 +37,11 @@ from pipeline_assets.kernel.scan_layout import (
     IDENTITY,
     KEYS_AT,
     LARGEST_OFFSET_MINUTES,
-    LONGEST,
     METHODS,
     MOST_DIGITS,
+    MOST_LEFT,
     NGINX_MAIN,
+    OVER,
     PROTOCOLS,
     REFERER,
     REQUEST,
@@ -78,6 +80,8 @@ _LEAP_DAYS_BEFORE_1970: Final = 1969 // 4 - 1969 // 100 + 1969 // 400
 # To compare or shift by a signed number would turn words into floating-point numbers.
 _DASH: Final = np.uint64(0x2D)
 _BLANK: Final = np.uint64(0x20)
+_HASH: Final = np.uint64(0x23)
+_FIELDS: Final = np.uint64(_word(DIRECTIVE))
 _BRACKET: Final = np.uint64(0x5B)
 _BACKSLASH: Final = np.uint64(0x5C)
 _BEFORE_REQUEST: Final = np.uint64(_word('] "'))
@@ -261,10 +265,10 @@ def _summed(typing: Any, begin: Any, size: Any, keys: Any) -> Any:
 
 @_code_for  # type: ignore[untyped-decorator]
 def _lowest(typing: Any, bits: Any) -> Any:
-    """Which is the lowest bit that is set; there is one."""
+    """Which is the lowest bit that is set; 64 if none is."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.uint64), code
 
@@ -453,19 +457,28 @@ def _is_plain(words: Any, start: int, end: int) -> Any:
 
 
 @numba.njit(nogil=True)
-def _line_feeds(words: Any, size: int, found: Any) -> Any:
-    """How many line feeds there are in the first `size` bytes; `found` has where."""
-    count = 0
-    for begin in range(0, size, STEP):
-        feeds = _feeds(words, np.uint64(begin))
+def _next_lines(words: Any, begin: int, size: int, ends: Any) -> Any:
+    """Where the next lines of the first `size` bytes end; how many they are, and whether all is ASCII.
+
+    There are up to `BATCH`: the processor's nearest cache holds them until they are read.
+    """
+    count, at, others = 0, begin, np.uint64(0)
+    while at < size and count < BATCH:
+        others |= _others(words, np.uint64(at))
+        feeds = _feeds(words, np.uint64(at))
+        # Most lines are longer than `STEP`: what is always written need not be guessed.
+        ends[count] = at + _lowest(feeds)
+        count += feeds != np.uint64(0)
+        feeds &= feeds - _ONE
         while feeds:
-            found[count] = begin + _lowest(feeds)
+            ends[count] = at + _lowest(feeds)
             count += 1
             feeds &= feeds - _ONE
-    # A block has zeros behind it; who asks with other bytes there is answered right, too.
-    while count and found[count - 1] >= size:
+        at += STEP
+    # What stands behind the last byte is no line, whatever it is.
+    while count and ends[count - 1] >= size:
         count -= 1
-    return count
+    return min(count, BATCH), others == np.uint64(0)
 
 
 @numba.njit(nogil=True)
@@ -747,17 +760,17 @@ def _take_texts(
 @numba.njit(nogil=True)
 def _scan(
     words: Any,
-    starts: Any,
-    ends: Any,
-    numbers: Any,
-    offsets: Any,
+    begin: int,
+    size: int,
+    number: int,
+    offset: int,
+    longest: int,
     first_second: int,
     end_second: int,
-    begin: int,
-    taken: Any,
     row: int,
     most: int,
     room: int,
+    over: int,
     last: Any,
     last_minute: Any,
     absent: Any,
@@ -765,27 +778,40 @@ def _scan(
     narrow: Any,
     known: Any,
     places: Any,
+    ends: Any,
+    taken: Any,
+    lefts: Any,
 ) -> Any:
-    """Read lines from line `begin` on; why it came back, the next line, the rows so far, and the room left.
+    """Read up to `BATCH` of the lines that begin at `begin`, of which the first has this number.
 
-    Every line that is not written just so is left out. One that becomes a row is marked in `taken`. Of the
-    rows: `wide` has line number, byte offset, microseconds since 1970 and size; `narrow` status and minutes
-    east of UTC; `known` method, protocol and format.
+    It gives why it came back, where the next line begins, its number, the rows so far, the room left, and how
+    many lines are left over by now: `lefts` has where they begin and end, and their numbers.
+
+    Every line that is not written just so is left over, and one that could be a comment. `taken` is for
+    saying which of these lines are rows. Of the rows: `wide` has line number, byte offset, microseconds since
+    1970 and size; `narrow` status and minutes east of UTC; `known` method, protocol and format.
 
     `places` has where each text of a row begins and ends in the block; `absent` which are null, and, last,
     which sizes. `last` and `last_minute` are as in `_time`.
     """
-    before, looked_at, are_ascii = row, begin, True
-    for line in range(begin, len(starts)):
-        start, end = starts[line], ends[line]
-        if line == looked_at:
-            looked_at = min(line + BATCH, len(starts))
-            are_ascii = _is_ascii(words, start, ends[looked_at - 1])
+    before, code = row, DONE
+    count, are_ascii = _next_lines(words, begin, size, ends)
+    done, following = count, begin
+    for line in range(count):
+        start, end = following, ends[line]
+        following = end + 1
+        taken[line] = False
         length = end - start
-        if length > LONGEST:
+        if _one(words, start) == _HASH:
+            if _eight(words, start) == _FIELDS:
+                code, done = OVER, line
+                break
+            continue
+        if length > longest:
             continue
         if row == most or room < length + SLACK:
-            return FULL, line, row, room
+            code, done = FULL, line
+            break
         host = _next_mark(words, start)
         if host == start or _one(words, host) != _BLANK:
             continue
@@ -833,7 +859,7 @@ def _scan(
         if (word >> np.uint64(24)) & _BYTE != _BLANK:
             continue
         at = request_end + 6
-        size, digits = _number(words, at)
+        written, digits = _number(words, at)
         is_dash = digits == 0
         if is_dash and _one(words, at) != _DASH:
             continue
@@ -883,8 +909,8 @@ def _scan(
             absent[EXTRA, row] = True
             if form == COMMON:
                 absent[REFERER, row] = absent[AGENT, row] = True
-        wide[0, row], wide[1, row] = numbers[line], offsets[line]
-        wide[2, row], wide[3, row] = second * 1_000_000, size
+        wide[0, row], wide[1, row] = number + line, offset + start
+        wide[2, row], wide[3, row] = second * 1_000_000, written
         absent[TEXTS, row] = is_dash
         narrow[0, row], narrow[1, row] = hundreds * 100 + tens * 10 + units, east
         known[0, row], known[1, row] = method, protocol
@@ -892,20 +918,25 @@ def _scan(
         taken[line] = True
         room -= length
         row += 1
-    return DONE, len(starts), row, room
+    at = begin
+    for line in range(done):
+        if not taken[line]:
+            lefts[0, over], lefts[1, over], lefts[2, over] = at, ends[line], number + line
+            over += 1
+        at = ends[line] + 1
+    # Where no line feed is left, there is no line.
+    if not count:
+        at = size
+    return code, at, number + done, row, room, over
 
 
 def _scan_at(
     words: int,
-    lines: int,
-    starts: Any,
-    ends: Any,
-    numbers: Any,
-    offsets: Any,
+    size: int,
+    offset: int,
+    longest: int,
     first_second: int,
     end_second: int,
-    begin: int,
-    taken: Any,
     rows: int,
     last: Any,
     last_minute: Any,
@@ -923,35 +954,39 @@ def _scan_at(
     firsts: Any,
     places: Any,
     keys: Any,
+    ends: Any,
+    taken: Any,
     secrets: Any,
     coded: Any,
+    lefts: Any,
     so_far: Any,
 ) -> Any:
-    """`_scan` for arrays by their addresses, of so many `lines`, and of tables of so many `rows`.
+    """`_scan` for arrays by their addresses, until the first `size` bytes are read, or there is no room.
 
-    It gives why it came back; `so_far` has the next line, the rows so far, and the room left.
+    It gives why it came back: also `DONE` where more lines are left over than `lefts` may take beside another
+    batch. `so_far` has where the next line begins, its number, the rows so far, the room left, and how many
+    lines are left over.
     """
-    state = carray(so_far, (3,), np.int64)
+    state = carray(so_far, (5,), np.int64)
     where = carray(places, (2, TEXTS, BATCH), np.int32)
     bound, missing = carray(bounds, (TEXTS, rows + 1), np.int32), carray(absent, (TEXTS + 1, rows), np.bool_)
     named, number = carray(known, (3, rows), np.int32), carray(numbered, (TEXTS, rows), np.int32)
-    code = FULL
-    while code == FULL:
-        before = state[1]
-        most = min(before + BATCH, rows)
-        code, begin, state[1], state[2] = _scan(
+    code = DONE
+    while code == DONE and state[0] < size and state[4] <= MOST_LEFT - BATCH:
+        before = state[2]
+        code, state[0], state[1], state[2], state[3], state[4] = _scan(
             words,
-            carray(starts, (lines,), np.int64),
-            carray(ends, (lines,), np.int64),
-            carray(numbers, (lines,), np.int64),
-            carray(offsets, (lines,), np.int64),
+            state[0],
+            size,
+            state[1],
+            offset,
+            longest,
             first_second,
             end_second,
-            begin,
-            carray(taken, (lines,), np.bool_),
             before,
-            most,
-            state[2],
+            rows,
+            state[3],
+            state[4],
             carray(last, (4,), np.uint64),
             carray(last_minute, (3,), np.int64),
             missing,
@@ -959,11 +994,14 @@ def _scan_at(
             carray(narrow, (2, rows), np.int16),
             named,
             where,
+            carray(ends, (BATCH + STEP,), np.int64),
+            carray(taken, (BATCH,), np.bool_),
+            carray(lefts, (3, MOST_LEFT), np.int64),
         )
         _take_texts(
             words,
             before,
-            state[1],
+            state[2],
             where,
             carray(keys, (BATCH,), np.uint64),
             bound,
@@ -979,16 +1017,7 @@ def _scan_at(
             carray(secrets, (SECRETS,), np.uint64),
             carray(coded, (TEXTS,), np.bool_),
         )
-        # No room is left, and not only a batch is full.
-        if state[1] < before + BATCH:
-            break
-    state[0] = begin
     return code
-
-
-def _line_feeds_at(words: int, size: int, found: Any) -> Any:
-    """`_line_feeds` for arrays by their addresses."""
-    return _line_feeds(words, size, carray(found, (size,), np.int64))
 
 
 def _entry(*arguments: Any) -> Any:
@@ -998,9 +1027,7 @@ def _entry(*arguments: Any) -> Any:
 _NUMBER: Final = types.int64
 _ARRAY: Final = types.voidptr
 ENTRIES: Final = {
-    "scan": _entry(
-        types.uint64, _NUMBER, *[_ARRAY] * 4, *[_NUMBER] * 3, _ARRAY, _NUMBER, *[_ARRAY] * 3, types.uint64,
-        _NUMBER, *[_ARRAY] * 14,
-    )(_scan_at),
-    "line_feeds": _entry(types.uint64, _NUMBER, _ARRAY)(_line_feeds_at),
-}  # fmt: skip
+    "scan": _entry(types.uint64, *[_NUMBER] * 6, *[_ARRAY] * 3, types.uint64, _NUMBER, *[_ARRAY] * 17)(
+        _scan_at
+    ),
+}

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import polars as pl
 
-from pipeline_assets.kernel.lines import Block
+from pipeline_assets.kernel.lines import Block, LineReader
 from pipeline_assets.kernel.marks import MarkFinder, Marks
 from pipeline_assets.kernel.scan_layout import METHODS, PROTOCOLS
 from pipeline_assets.kernel.schemas import BRONZE_REQUESTS
@@ -111,11 +111,8 @@ class QuickReader(Protocol):
         """The rows of the blocks taken since this was last asked; None if there are none."""
         ...
 
-    def line_feeds(self, codes: npt.NDArray[np.uint8], size: int) -> Positions:
-        """Where line feeds stand in the first `size` bytes, which have `PADDING_BYTES` behind them.
-
-        Asked before a block of them is taken, it finds what that needs, too.
-        """
+    def attach(self, lines: LineReader) -> None:
+        """Have the stream's lines looked for in a way that finds what its blocks' reading needs, too."""
         ...
 
 
@@ -152,9 +149,9 @@ class CombinedReader:
         some, self._rows = self._rows, []
         return some[0] if len(some) == 1 else joined_rows(some) if some else None
 
-    def line_feeds(self, codes: npt.NDArray[np.uint8], size: int) -> Positions:
-        """Where line feeds stand in the first `size` bytes; quotes are found with them."""
-        return self._marks.line_feeds(codes, size)
+    def attach(self, lines: LineReader) -> None:
+        """Have quotes found with the stream's line feeds."""
+        lines.find_line_feeds = self._marks.line_feeds
 
     def _columns(self, text: BlockTexts, block: Block, marks: Marks) -> _Columns | None:
         """The columns of the lines that are in one of the two formats, as servers write them.

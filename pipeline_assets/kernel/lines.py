@@ -11,9 +11,9 @@ comes out of them together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import polars as pl
 
@@ -68,7 +68,8 @@ class Block:
     left out. The memory is used again once nothing refers to `codes`.
 
     `is_whole` says that every line ends in a line feed and none is too long; `first_number` is the number of
-    the first line, `last_number` that of the last, left out or not.
+    the first line, `last_number` that of the last, left out or not. `is_read` says that what a `LineReader`'s
+    `scan` has read is left out, too.
     """
 
     codes: npt.NDArray[np.uint8]
@@ -81,10 +82,11 @@ class Block:
     last_number: int
     is_whole: bool = True
     faults: tuple[str | None, ...] = ()
+    is_read: bool = False
 
     def are_few(self, lines: int) -> bool:
         """Whether a frame of so many of the lines is a copy, and no view of the whole block."""
-        return lines * _FEW <= len(self.starts)
+        return lines * _FEW <= self.last_number - self.first_number + 1
 
     def frame(self, chosen: npt.NDArray[np.bool_] | None = None, *, most: int | None = None) -> pl.DataFrame:
         """The lines, or the chosen ones, or the first so many, as a frame of `LINES_SCHEMA`."""
@@ -110,6 +112,21 @@ class Block:
         """The bytes between these places, one by one."""
         places = zip(starts.tolist(), ends.tolist(), strict=True)
         return [self.codes[start:end].tobytes() for start, end in places]
+
+
+class Scan(NamedTuple):
+    """What is left over of some lines by who reads them while they are looked for.
+
+    Those lines end at `end`, and are so many. The others' beginnings, ends and numbers are given. `is_over`
+    says that what follows is not to be read so.
+    """
+
+    starts: npt.NDArray[np.int64]
+    ends: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.int64]
+    end: int
+    lines: int
+    is_over: bool
 
 
 class LeftOver:
@@ -238,6 +255,9 @@ class LineReader:
         self._buffers = _Buffers()
         # Where line feeds stand in so many bytes, behind which there are `PADDING_BYTES`.
         self.find_line_feeds: Callable[[npt.NDArray[np.uint8], int], npt.NDArray[np.int64]] = _line_feeds
+        # Reads what it can of the lines between two places of a block's bytes, given the number of the first
+        # line, the offset of the first byte, and how long a line may be; it may end before the last line.
+        self.scan: Callable[[npt.NDArray[np.uint8], int, int, int, int, int], Scan] | None = None
         # The line whose end has not been read yet: its bytes, or the first of them, and its true length.
         self._open = bytearray()
         self._open_length = 0
@@ -359,6 +379,12 @@ class LineReader:
         """Whole lines; `data` begins where the open line does and, if `terminated`, ends in a line feed."""
         import numpy as np
 
+        # The first line is to be known, and behind directives lines may be of other formats.
+        if self.scan is not None and terminated and self.first_line is not None and not self.directives:
+            end = yield from self._scanned(data, size)
+            if end == size:
+                return
+            data, size = bytes(data[end : size + PADDING_BYTES]), size - end
         ends = self.find_line_feeds(np.frombuffer(data, np.uint8), size)
         if not terminated:
             ends = np.append(ends, size)
@@ -373,16 +399,40 @@ class LineReader:
             yield self._block(part, end - begin, some - begin, terminated=terminated)
             begin = end
 
+    def _scanned(self, data: bytes | bytearray, size: int) -> Generator[Block, None, int]:
+        """What `scan` leaves over of whole lines, and where it ended."""
+        import numpy as np
+
+        assert self.scan is not None
+        codes = np.frombuffer(data, np.uint8)
+        offset, end, is_over = self._open_offset, 0, False
+        while end < size and not is_over:
+            begin = end
+            scan = self.scan(codes, begin, size, self.lines + 1, offset, self._max_line_bytes)
+            end, is_over = scan.end, scan.is_over
+            yield self._lines_of(data, begin, end, scan, terminated=True, is_read=True)
+        return end
+
     def _block(
         self, data: bytes | bytearray, size: int, ends: npt.NDArray[np.int64], *, terminated: bool
     ) -> Block:
         """The lines of the first `size` bytes of `data`, given where each of them ends."""
         import numpy as np
 
-        codes = np.frombuffer(data, dtype=np.uint8, count=size)
         starts = np.concatenate((np.zeros(1, dtype=ends.dtype), ends[:-1] + 1))
+        numbers = np.arange(self.lines + 1, self.lines + 1 + len(starts), dtype=np.int64)
+        lines = Scan(starts, ends, numbers, size, len(starts), is_over=False)
+        return self._lines_of(data, 0, size, lines, terminated=terminated, is_read=False)
+
+    def _lines_of(
+        self, data: bytes | bytearray, begin: int, end: int, lines: Scan, *, terminated: bool, is_read: bool
+    ) -> Block:
+        """Those of the lines from `begin` to `end` that are no blank lines and no comments."""
+        import numpy as np
+
+        codes = np.frombuffer(data, dtype=np.uint8, count=end)
+        starts, ends, numbers = lines.starts, lines.ends, lines.numbers
         first_number = self.lines + 1
-        numbers = np.arange(first_number, first_number + len(starts), dtype=np.int64)
         too_long = ends - starts > self._max_line_bytes
         any_too_long = bool(too_long.any())
 
@@ -390,18 +440,18 @@ class LineReader:
         is_marked = self.lines == 0 and data.startswith(BYTE_ORDER_MARK)
         if is_marked:
             begins = starts.copy()
-            begins[0] = min(starts[0] + len(BYTE_ORDER_MARK), size - 1)
-        comment, blank = _left_out(codes, begins, too_long)
+            begins[0] = min(starts[0] + len(BYTE_ORDER_MARK), end - 1)
+        comment, blank = _left_out(codes, begins, ends, too_long)
         if is_marked and ends[0] == len(BYTE_ORDER_MARK):
             blank[0] = not too_long[0]
         if comment.any():
             self._note_directives(data, begins[comment], ends[comment], numbers[comment])
-        self.lines += len(starts)
+        self.lines += lines.lines
         self.comment += int(comment.sum())
         self.blank += int(blank.sum())
 
-        offsets = starts + self._open_offset
-        self._open_offset += size
+        offsets = starts + (self._open_offset - begin)
+        self._open_offset += end - begin
         if any_too_long:
             ends = np.where(too_long, starts + self._kept_bytes, ends)
         kept = ~(comment | blank)
@@ -416,7 +466,7 @@ class LineReader:
             faults = tuple(reason if is_long else None for is_long in too_long.tolist())
         return Block(
             np.frombuffer(data, np.uint8),
-            size,
+            end,
             starts,
             ends,
             numbers,
@@ -425,6 +475,7 @@ class LineReader:
             last_number=self.lines,
             is_whole=terminated and not any_too_long and not is_marked,
             faults=faults,
+            is_read=is_read,
         )
 
     def _note_directives(
@@ -452,7 +503,10 @@ def _line_feeds(codes: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.int64
 
 
 def _left_out(
-    codes: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], too_long: npt.NDArray[np.bool_]
+    codes: npt.NDArray[np.uint8],
+    starts: npt.NDArray[np.int64],
+    ends: npt.NDArray[np.int64],
+    too_long: npt.NDArray[np.bool_],
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Which lines are comments, and which are blank."""
     import numpy as np
@@ -464,7 +518,7 @@ def _left_out(
     which = np.flatnonzero((first <= _COMMENT_SIGN) & ~blank)
     if len(which):
         comment[which] = _are_comments(codes, starts[which])
-        blank[which] = _are_blank(codes, starts, which)
+        blank[which] = _are_blank(codes, starts[which], ends[which])
     return comment & ~too_long, blank & ~too_long
 
 
@@ -479,17 +533,20 @@ def _are_comments(codes: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64]) -
 
 
 def _are_blank(
-    codes: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], which: npt.NDArray[np.int64]
+    codes: npt.NDArray[np.uint8], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
-    """Which of these lines hold nothing but whitespace, given where all of them start in `codes`."""
+    """Which of these lines hold nothing but whitespace."""
     import numpy as np
 
-    # To look at every byte takes longer than to find the lines, so as a rule only those lines are.
-    if len(which) * _FEW > len(starts):
+    # To look at every byte takes as long as to look at a line for each 256 of them, one by one.
+    if len(starts) * 256 > len(codes):
         is_whitespace = np.zeros(256, dtype=np.bool_)
         is_whitespace[list(_WHITESPACE)] = True
-        blank: npt.NDArray[np.bool_] = np.logical_and.reduceat(is_whitespace[codes], starts)[which]
+        # Between two of these lines stand others, so each second piece is one of them. There is a piece
+        # where the last of them ends, too.
+        places = np.stack((starts, ends), axis=1).ravel()
+        found = np.append(is_whitespace[codes], True)
+        blank: npt.NDArray[np.bool_] = np.logical_and.reduceat(found, places)[::2]
         return blank
-    ends = np.append(starts, len(codes))[which + 1]
-    places = zip(starts[which].tolist(), ends.tolist(), strict=True)
-    return np.array([not codes[start:end].tobytes().strip(_WHITESPACE) for start, end in places], np.bool_)
+    pairs = zip(starts.tolist(), ends.tolist(), strict=True)
+    return np.array([not codes[start:end].tobytes().strip(_WHITESPACE) for start, end in pairs], np.bool_)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("byte_scan.py", "scan_layout.py"))
-_NAMES: Final = ("scan", "line_feeds")
+_NAMES: Final = ("scan",)
 # What is kept begins with the digest of the rest: code that has suffered would end the process.
 _DIGEST_BYTES: Final = 32
 # Of what is not in the code itself, processes have these without numba.
@@ -36,11 +36,10 @@ _KNOWN: Final = ("llvm.", "memcpy", "memmove", "memset")
 
 @dataclass(frozen=True)
 class MachineCode:
-    """The functions of `byte_scan.ENTRIES`, to be called with addresses and numbers; they give a number."""
+    """The function of `byte_scan.ENTRIES`, to be called with addresses and numbers; it gives a number."""
 
     scan: Any
-    line_feeds: Any
-    # They are gone with it.
+    # It is gone with this.
     engine: Any
 
 
@@ -64,8 +63,8 @@ def loaded() -> MachineCode:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(data))
     engine.finalize_object()
-    scan, line_feeds = (_called(engine.get_function_address(name)) for name in _NAMES)
-    return MachineCode(scan, line_feeds, engine)
+    (scan,) = (_called(engine.get_function_address(name)) for name in _NAMES)
+    return MachineCode(scan, engine)
 
 
 def _called(at: int) -> Any:

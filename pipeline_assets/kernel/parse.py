@@ -214,8 +214,8 @@ class FileReader:
         blocks = self._lines.blocks()
         first = self._begin_with(blocks)
         self._formats = replace(self._formats, own=self._sample.own)
-        if self._formats.quick and not self._formats.own:
-            self._lines.find_line_feeds = self._quick.line_feeds
+        if self._may_be_quick:
+            self._quick.attach(self._lines)
         held = LINES_SCHEMA.to_frame()
         left = LeftOver()
         waiting = viewed = quick = last = 0
@@ -266,19 +266,25 @@ class FileReader:
         """Read on by compiled code if that is there, and worth it for such a log."""
         lines = first.combined.height if first.combined else 0
         besides = int((first.others["format"] == accelerator.FORMAT_BESIDES).sum())
-        if self._options.accelerate and lines + besides > first.others.height - besides:
+        are_most = lines + besides > first.others.height - besides
+        if self._options.accelerate and self._may_be_quick and are_most:
             reader = accelerator.quick_reader(self._given, self._log_bytes)
             if reader is not None:
                 self._quick = reader
                 self._table_bytes = max(self._table_bytes, reader.table_bytes)
-                self._lines.find_line_feeds = reader.line_feeds
+                reader.attach(self._lines)
+
+    @property
+    def _may_be_quick(self) -> bool:
+        """Whether no format of the user's own comes first."""
+        return self._formats.quick and not self._formats.own
 
     def _read_quickly(self, block: Block) -> npt.NDArray[np.bool_] | None:
         """Which lines of a block wait as rows now; None if none does, and the expressions must read them all.
 
         Those could be read by the expressions too, so another format comes first where it does there.
         """
-        if self._formats.quick and not self._formats.own and not self._lines.directives:
+        if self._may_be_quick and not self._lines.directives:
             return self._quick.take(block)
         return None
 

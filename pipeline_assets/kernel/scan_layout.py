@@ -19,9 +19,15 @@ AGENT: Final = 6
 EXTRA: Final = 7
 TEXTS: Final = 8
 
-# Why `scan` came back: all lines are read; or there is no room for another row, or for another text.
+# Why `scan` came back: so many lines are read; there is no room for another row, or for another text; or
+# there is a directive, behind which lines are read in other ways.
 DONE: Final = 0
 FULL: Final = 1
+OVER: Final = 2
+DIRECTIVE: Final = "#Fields:"
+
+# So many lines may be left over at once, which a frame of them takes.
+MOST_LEFT: Final = 1 << 17
 
 # Other methods are read by the expressions. A longer word than eight bytes doesn't fit into what is compared.
 METHODS: Final = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "PROPFIND", "CONNECT", "TRACE")
@@ -50,5 +56,5 @@ KEYS_AT: Final = 32
 SLOTS: Final = 1 << 21
 SMALLEST_AREA: Final = 1 << 12
 
-# Rows whose texts are taken together: the lines are in the processor's nearest cache then.
+# Lines that are read together, and then their texts: they are in the processor's nearest cache then.
 BATCH: Final = 256

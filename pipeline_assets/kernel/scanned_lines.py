@@ -22,19 +22,23 @@ from pipeline_assets.kernel.combined_lines import (
     dictionary,
     joined_rows,
 )
-from pipeline_assets.kernel.lines import PADDING_BYTES, Block
+from pipeline_assets.kernel.lines import Block, LineReader, Scan
 from pipeline_assets.kernel.machine_code import address
 from pipeline_assets.kernel.scan_layout import (
     BATCH,
     EXTRA,
     FULL,
+    LONGEST,
     METHODS,
+    MOST_LEFT,
+    OVER,
     PROTOCOLS,
     REQUEST,
     SECRETS,
     SLACK,
     SLOTS,
     SMALLEST_AREA,
+    STEP,
     TARGET,
     TEXTS,
 )
@@ -79,40 +83,62 @@ class ScannedReader:
         self._free: list[_Memory] = []
         self._memory: _Memory | None = None
         self._full: list[CombinedRows] = []
-        self._line_feeds = np.empty(0, np.int64)
+        self._left: npt.NDArray[np.int64] | None = None
         self._coded = np.ones(TEXTS, np.bool_)
         self._coded[EXTRA] = False
         self._are_unlike = False
         self._secrets = np.frombuffer(os.urandom(8 * SECRETS), np.uint64)
 
+    def attach(self, lines: LineReader) -> None:
+        """Read the lines of this stream while they are looked for."""
+        lines.scan = self.scan
+
     def take(self, block: Block) -> npt.NDArray[np.bool_] | None:
         """Which of the block's lines are rows now; None if none of them is."""
         import numpy as np
 
+        if block.is_read:
+            return np.zeros(len(block.starts), np.bool_)
         if not block.is_whole or not len(block.starts):
             return None
-        scan = machine_code.loaded().scan
-        arrays = [
-            np.ascontiguousarray(each) for each in (block.starts, block.ends, block.numbers, block.offsets)
-        ]
-        addresses = [address(each) for each in arrays]
-        taken = np.zeros(len(block.starts), np.bool_)
-        line, code = 0, FULL
-        so_far = np.empty(3, np.int64)
+        offset = int(block.offsets[0] - block.starts[0])
+        taken = np.ones(len(block.starts), np.bool_)
+        end, number = 0, block.first_number
+        while end < block.size:
+            begin = end
+            scan = self.scan(block.codes, begin, block.size, number, offset, LONGEST)
+            taken &= ~np.isin(block.starts, scan.starts)
+            end, number = scan.end, number + scan.lines
+            if scan.is_over:
+                taken &= block.starts < end
+                break
+        return taken if taken.any() else None
+
+    def scan(
+        self, codes: npt.NDArray[np.uint8], begin: int, size: int, number: int, offset: int, longest: int
+    ) -> Scan:
+        """Read the lines between two places of `codes`, as `LineReader.scan` says."""
+        import numpy as np
+
+        if self._left is None:
+            self._left = np.empty((3, MOST_LEFT), np.int64)
+        so_far = np.array([begin, number, 0, 0, 0], np.int64)
+        code = FULL
         while code == FULL:
             if self._memory is None:
                 self._memory = self._free.pop() if self._free else _Memory()
                 self._memory.coded = self._coded.copy()
             memory = self._memory
-            so_far[1:] = memory.rows, memory.room
-            code = scan(
-                address(block.codes), len(taken), *addresses, *self._window, line, address(taken),
-                *memory.addresses, address(self._secrets), address(memory.coded), address(so_far),
+            so_far[2:4] = memory.rows, memory.room
+            code = machine_code.loaded().scan(
+                address(codes), size, offset, min(longest, LONGEST), *self._window, *memory.addresses,
+                address(self._secrets), address(memory.coded), address(self._left), address(so_far),
             )  # fmt: skip
-            line, memory.rows, memory.room = so_far.tolist()
+            end, following, memory.rows, memory.room, left = so_far.tolist()
             if code == FULL:
                 self._finish()
-        return taken if taken.any() else None
+        starts, ends, numbers = self._left[:, :left].copy()
+        return Scan(starts, ends, numbers, end, following - number, is_over=code == OVER)
 
     def rows(self) -> CombinedRows | None:
         """The rows of the blocks taken since this was last asked; None if there are none."""
@@ -121,16 +147,6 @@ class ScannedReader:
             self._coded[[REQUEST, TARGET]] = False
         some, self._full = self._full, []
         return some[0] if len(some) == 1 else joined_rows(some) if some else None
-
-    def line_feeds(self, codes: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.int64]:
-        """Where line feeds stand in the first `size` bytes, which have `PADDING_BYTES` behind them."""
-        import numpy as np
-
-        # They are looked for 64 bytes at a time, so some behind the last byte may be written, too.
-        if len(self._line_feeds) < size + PADDING_BYTES:
-            self._line_feeds = np.empty(size + PADDING_BYTES, np.int64)
-        count = machine_code.loaded().line_feeds(address(codes), size, address(self._line_feeds))
-        return self._line_feeds[:count].copy()
 
     def _finish(self) -> None:
         memory = self._memory
@@ -159,12 +175,14 @@ class _Memory:
             "slots": ((texts, SLOTS), np.uint64),
             "firsts": ((rows,), np.uint64),
             "keys": ((BATCH,), np.uint64),
+            "ends": ((BATCH + STEP,), np.int64),
             "places": ((2, texts, BATCH), np.int32),
             "bounds": ((texts, rows + 1), np.int32),
             "known": ((3, rows), np.int32),
             "numbered": ((texts, rows), np.int32),
             "narrow": ((2, rows), np.int16),
             "absent": ((texts + 1, rows), np.bool_),
+            "taken": ((BATCH,), np.bool_),
             "values": ((texts * _WIDTH,), np.uint8),
         }
         sizes = {name: math.prod(shape) * np.dtype(kind).itemsize for name, (shape, kind) in shapes.items()}
@@ -184,7 +202,7 @@ class _Memory:
             rows, *map(address, (*self.last, self.bounds, self.values)), _WIDTH,
             *map(address, (self.absent, self.wide, self.narrow, self.known, self.numbered)),
             *map(address, (self.counts, self.slots, self.areas, arrays["firsts"])),
-            *map(address, (arrays["places"], arrays["keys"])),
+            *(address(arrays[name]) for name in ("places", "keys", "ends", "taken")),
         )  # fmt: skip
         self.clear()
 

@@ -37,7 +37,7 @@ from pipeline_assets.kernel import (
 )
 from pipeline_assets.kernel.combined_lines import CombinedReader, Given
 from pipeline_assets.kernel.decompress import open_decompressed
-from pipeline_assets.kernel.lines import CHUNK_BYTES, PADDING_BYTES, Block, LineReader
+from pipeline_assets.kernel.lines import CHUNK_BYTES, FRAME_LINES, PADDING_BYTES, LineReader, Scan
 from pipeline_assets.kernel.machine_code import address
 from pipeline_assets.kernel.parse import FileReader
 from pipeline_assets.kernel.scan_layout import METHODS, PROTOCOLS
@@ -295,14 +295,35 @@ def test_numbers(digits: str, behind: str) -> None:
 @settings(deadline=None, max_examples=100)
 @given(
     st.lists(
-        st.sampled_from([b"\n", b"\n\n", b"\x0b", b"\x09", b"\x8a", b"\x00", b"a", b"\xff" * 7]), max_size=40
-    )
+        st.sampled_from(
+            [b"\n", b"\n\n", b"\x0b", b"\x09", b"\x8a", b"\x00", b"a", b"\xff" * 7, b"#\n", b"\n#Fields: x\n"]
+        ),
+        max_size=40,
+    ),
+    st.sampled_from([b"", b"b\n"]),
 )
-def test_line_feeds(pieces: list[bytes]) -> None:
-    data = b"".join(pieces)
-    codes = np.frombuffer(data + b"\n" + bytes(PADDING_BYTES), np.uint8)
-    found = ScannedReader(ANYTHING).line_feeds(codes, len(data))
-    assert found.tolist() == [place for place, code in enumerate(data) if code == 0x0A]
+def test_lines_that_are_left_over(pieces: list[bytes], behind: bytes) -> None:
+    data = b"".join([*pieces, b"\n"])
+    codes = np.frombuffer(data + behind + bytes(PADDING_BYTES), np.uint8)
+    found = ScannedReader(ANYTHING).scan(codes, 1, len(data), 7, 0, 1 << 20)
+    lines = data[1:].split(b"\n")[:-1]
+    are_over = next((number for number, line in enumerate(lines) if line.startswith(b"#Fields:")), len(lines))
+    assert (found.is_over, found.lines) == (are_over < len(lines), are_over)
+    assert found.numbers.tolist() == list(range(7, 7 + are_over))
+    bounds = zip(found.starts.tolist(), found.ends.tolist(), strict=True)
+    assert [data[start:end] for start, end in bounds] == lines[:are_over]
+    assert found.end == 1 + sum(len(line) + 1 for line in lines[:are_over])
+
+
+def test_as_many_lines_are_left_over_at_once_as_a_frame_may_have() -> None:
+    lines = scan_layout.MOST_LEFT + 5
+    codes = np.frombuffer(b"a\n" * lines + bytes(PADDING_BYTES), np.uint8)
+    reader = ScannedReader(ANYTHING)
+    first = reader.scan(codes, 0, 2 * lines, 1, 0, 9)
+    assert scan_layout.MOST_LEFT - scan_layout.BATCH < first.lines <= scan_layout.MOST_LEFT < FRAME_LINES
+    rest = reader.scan(codes, first.end, 2 * lines, 1 + first.lines, 0, 9)
+    numbers = [*first.numbers.tolist(), *rest.numbers.tolist()]
+    assert numbers == list(range(1, lines + 1)) and rest.end == 2 * lines
 
 
 SEQUENCES = [
@@ -386,14 +407,14 @@ def test_bronze_is_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     # Small blocks, for the first ones are read before it is chosen.
     monkeypatch.setattr(parse, "_BLOCKS_IN_CHUNK", CHUNK_BYTES // 20_000)
     taken: Counter[str] = Counter()
-    take = ScannedReader.take
+    scan = ScannedReader.scan
 
-    def counted(reader: ScannedReader, block: Block) -> Any:
-        read = take(reader, block)
-        taken[name] += 0 if read is None else int(read.sum())
-        return read
+    def counted(reader: ScannedReader, *given: Any) -> Scan:
+        found = scan(reader, *given)
+        taken[name] += found.lines - len(found.starts)
+        return found
 
-    monkeypatch.setattr(ScannedReader, "take", counted)
+    monkeypatch.setattr(ScannedReader, "scan", counted)
     found = []
     for name, accelerated in (("with", True), ("without", False)):
         folder = tmp_path / name
@@ -421,6 +442,8 @@ def test_bronze_is_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         (access_line() + b"\r\n") * 100,
         b"x" * 9_000 + b"\n" + access_line() + b"\n",
         b"a\n" * 3_000 + access_line() + b"\n",
+        b" \t\n" * 9_000 + b" x\n\n" + access_line() + b"\n \n#1 \n",
+        (access_line() + b"\n") * 200 + b"#Fields: date time\n" + (access_line() + b"\n") * 300,
     ],
 )
 def test_what_is_cut_into_lines_is_the_same(tail: bytes) -> None:

@@ -136,7 +136,7 @@ def taken(kind: type, content: bytes) -> list[int]:
 
     reader: QuickReader = kind(ANYTHING)
     stream = LineReader(io.BytesIO(content), chunk_bytes=len(content))
-    stream.find_line_feeds = reader.line_feeds
+    reader.attach(stream)
     for block in stream.blocks():
         reader.take(block)
     rows = reader.rows()

@@ -37,6 +37,8 @@ _CHOSEN_BY: Final = {"ledger": "recorded_at", "runs": "recorded_at"}
 
 # Rows that are handed over at once, where they come one after another.
 _BATCH_ROWS: Final = 50_000
+# So many are a row group, which the writer keeps in memory: of a million, as is usual, 70 MB more.
+_GROUP_ROWS: Final = 1 << 17
 # A lost race for the columns of a table or for an append means that another process has just succeeded.
 _TRIES: Final = 50
 
@@ -103,12 +105,13 @@ def overwrite_days(
 
     Raises `TableConflictError` where one of the days has changed since the handle was opened.
     """
-    from deltalake import write_deltalake
+    from deltalake import WriterProperties, write_deltalake
     from deltalake.exceptions import CommitFailedError
 
     data = _as_stored(handle, name, rows) if isinstance(rows, pl.DataFrame) else _streamed(handle, name, rows)
+    written = WriterProperties(compression="SNAPPY", max_row_group_size=_GROUP_ROWS)
     try:
-        write_deltalake(handle, data, mode="overwrite", predicate=_on_days(days))
+        write_deltalake(handle, data, mode="overwrite", predicate=_on_days(days), writer_properties=written)
     except CommitFailedError as error:
         raise TableConflictError(f"{name}: {error}") from error
 

@@ -524,11 +524,16 @@ def _slot_of(slots: Any, slot: int, area: int, key: Any) -> Any:
 
 
 @numba.njit(nogil=True)
-def _enter(slots: Any, areas: Any, text: int, slot: int, key: Any, number: int, secrets: Any) -> None:
-    """Put a key and its number in a free slot; the table is made twice as large when half of it is taken."""
+def _enter(
+    slots: Any, areas: Any, text: int, slot: int, key: Any, number: int, held: Any, secrets: Any
+) -> None:
+    """Put a key and its number in a free slot of a table that holds so many.
+
+    The table is made twice as large when half of it is taken.
+    """
     slots[slot] = (key << _HALF) | np.uint64(number + 1)
     area = areas[text]
-    if 2 * (number + 1) <= area:
+    if 2 * (held + 1) <= area:
         return
     larger = 2 * area
     areas[text] = larger
@@ -597,7 +602,7 @@ def _number_texts(
         numbered[row] = number
         if number == many:
             _append(words, begin, end, number, values, bounds)
-            _enter(slots, areas, text, slot, key, number, secrets)
+            _enter(slots, areas, text, slot, key, number, number, secrets)
             many += 1
     counts[text] = many
 
@@ -643,7 +648,8 @@ def _number_requests(
             if slots[slot]:
                 number = np.int64(slots[slot] & _LOW_HALF) - 1
             else:
-                _enter(slots, areas, REQUEST, slot, key, number, secrets)
+                # The first request of each target is not there.
+                _enter(slots, areas, REQUEST, slot, key, number, many - first_new, secrets)
         numbered[row] = number
         if number == many:
             _append(words, lefts[row], rights[row], number, values, bounds)

@@ -470,14 +470,14 @@ def arrow(kind: Any, values: npt.NDArray[Any], is_null: Mask | None = None) -> A
 
 
 def dictionary(values: Sequence[str], index: Any) -> Any:
-    """The values at these indices (an Arrow array) as an Arrow dictionary."""
+    """The values at these indices (an Arrow array), which are not checked, as an Arrow dictionary."""
     import numpy as np
     import pyarrow as pa
 
     texts = [value.encode() for value in values]
     bounds = np.cumsum([0, *map(len, texts)], dtype=np.int32)
     known = pa.StringArray.from_buffers(len(texts), pa.py_buffer(bounds), pa.py_buffer(b"".join(texts)))
-    return pa.DictionaryArray.from_arrays(index, known)
+    return pa.DictionaryArray.from_arrays(index, known, safe=False)
 
 
 def _dictionary(values: tuple[str, ...], index: npt.NDArray[Any]) -> Any:

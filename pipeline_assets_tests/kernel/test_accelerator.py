@@ -195,7 +195,9 @@ def test_texts_are_numbered(kind: type[ScannedReader]) -> None:
     ways = [f"{method} /{way} {protocol}" for method in METHODS for protocol in PROTOCOLS for way in "ab"]
     lines += [access_line(request=way, user=f"u{number % 3}") for number, way in enumerate(ways * 2)]
     many = scan_layout.SMALLEST_AREA
-    lines += [access_line(request=f"GET /{number % many} HTTP/1.1", tail="") for number in range(2 * many)]
+    for method in ("GET", "PUT"):
+        requests = [f"{method} /{number % many} HTTP/1.1" for number in range(2 * many)]
+        lines += [access_line(request=request, tail="") for request in requests]
     assert len(assert_same(kind, joined(lines + lines[:500])).requests) == len(lines) + 500
 
 

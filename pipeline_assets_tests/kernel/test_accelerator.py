@@ -37,7 +37,7 @@ from pipeline_assets.kernel import (
 )
 from pipeline_assets.kernel.combined_lines import CombinedReader, Given
 from pipeline_assets.kernel.decompress import open_decompressed
-from pipeline_assets.kernel.lines import CHUNK_BYTES, FRAME_LINES, PADDING_BYTES, LineReader, Scan
+from pipeline_assets.kernel.lines import CHUNK_BYTES, DIRECTIVE, FRAME_LINES, PADDING_BYTES, LineReader, Scan
 from pipeline_assets.kernel.machine_code import address
 from pipeline_assets.kernel.parse import FileReader
 from pipeline_assets.kernel.scan_layout import METHODS, PROTOCOLS
@@ -355,6 +355,7 @@ def test_what_is_text(sequences: list[bytes], behind: bytes) -> None:
 
 def test_what_is_said_twice_is_the_same() -> None:
     assert scan_layout.LARGEST_OFFSET_MINUTES == log_times.LARGEST_OFFSET_MINUTES
+    assert scan_layout.DIRECTIVE.encode() == DIRECTIVE
 
 
 def some_rows() -> bytes:

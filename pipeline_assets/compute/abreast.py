@@ -36,9 +36,9 @@ def abreast(
     with ThreadPoolExecutor(at_once, "abreast") as pool:
         running = deque(pool.submit(work, item) for item in islice(ahead, at_once))
         while running:
-            done = running.popleft().result()
+            done = [running.popleft().result()]
             running.extend(pool.submit(work, item) for item in islice(ahead, 1))
-            yield done
+            yield done.pop()  # whoever takes it lets go of it
 
 
 def taken(items: list[Item]) -> Iterator[Item]:

@@ -165,20 +165,22 @@ def prepared(rows: pl.DataFrame | pa.Table) -> Requests:
         found = pl.from_arrow(rows.select(_OTHERS))
         assert isinstance(found, pl.DataFrame)
         others = found.rechunk()
+    count = len(rows)
+    del rows
     for name, limit in (("user_agent", USER_AGENT_CHARACTERS), ("path", PATH_CHARACTERS)):
         known = texts[name].known
         # Few texts are that long.
         if (known.str.len_bytes() > limit).any():
             texts[name] = texts[name].told(known.str.slice(0, limit))
-    visitor = joined(
-        [texts[name] for name in ("source_file", "site", "remote_host", "user_agent")], len(rows)
-    )
+    visitor = joined([texts[name] for name in ("source_file", "site", "remote_host", "user_agent")], count)
     # They come nearly by time and line, and then a stable sort is little more than a look at them.
     line, moment = (others[name].to_physical().to_numpy() for name in ("line_number", "timestamp"))
     order = np.argsort(line, kind="stable")
     order = order[np.argsort(moment[order], kind="stable")]
     order = order[sorting(visitor[order])]
-    return Requests({name: text.at(order) for name, text in texts.items()}, others[order], visitor[order])
+    # Column by column, each of which is let go of as it came.
+    ordered = {name: texts.pop(name).at(order) for name in _TEXTS}
+    return Requests(ordered, others[order], visitor[order])
 
 
 def traffic(requests: Requests) -> pa.Table:

@@ -263,7 +263,10 @@ def prepared_rows(source: str, silver: pl.LazyFrame | pa.Table) -> Any:
         return silver
     if isinstance(silver, pl.LazyFrame):
         silver = silver.select(list(request_rollups.REQUEST_SCHEMA)).collect()
-    return request_rollups.prepared(silver)
+    # It lets go of them as soon as it may, if nobody else has them: they are 20 to 30 MB.
+    read = [silver]
+    del silver
+    return request_rollups.prepared(read.pop())
 
 
 def roll_up_prepared(source: str, rows: Any) -> dict[str, pl.DataFrame | pa.Table]:

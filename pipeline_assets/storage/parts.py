@@ -134,6 +134,17 @@ class PartWriter:
             self._behind.run(partial(self._create_proved, table, self._next_path(table), encoder))
         return rows
 
+    def write_now(self, table: str, rows: pl.DataFrame | pa.Table) -> None:
+        """Write rows of a table as one part, in the thread that calls; nothing where there are none.
+
+        Texts may be coded, or dictionaries. Raises `InvalidRowsError` where the part doesn't hold the rows.
+        """
+        check_rows(rows, LAYERS[self.layer][table])
+        if len(rows):
+            encoder = Encoder(LAYERS[self.layer][table])
+            encoder.encode(rows)
+            self._create_proved(table, self._next_path(table), encoder)
+
     def _create_proved(self, table: str, path: str, encoder: Encoder) -> None:
         self._create(table, path, encoder)
         held = self._held_rows(table, path)

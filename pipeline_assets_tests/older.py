@@ -1,12 +1,14 @@
 """A version before this one: another kernel, fewer tables and fewer columns, for tests of upgrades.
 
-What belongs here: running as that version, and taking from what it wrote the columns that it did not know. What
-does not: what must come of it (`test_upgrades`).
+What belongs here: running as that version, taking from what it wrote the columns that it did not know, and
+digests as it wrote them. What does not: what must come of it (`test_upgrades`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -20,6 +22,9 @@ from pipeline_assets.compute import projecting
 from pipeline_assets.kernel import projections, rollups, schemas
 from pipeline_assets.models import series
 from pipeline_assets.storage import tables
+from pipeline_assets.storage.manifests import MANIFEST_NAME, layer_folder
+from pipeline_assets.storage.store import Store
+from pipeline_assets.storage.units import Unit
 
 OLDER_KERNEL = "0"
 DROPPED = {"bronze": ["extra", "raw"], "silver": ["query", "extra"]}
@@ -85,6 +90,18 @@ def drop_columns(root: Path) -> None:
         for part in sorted((root / layer).rglob("*.parquet")):
             rows = pl.read_parquet(part)
             rows.drop([name for name in columns if name in rows.columns]).write_parquet(part)
+
+
+def write_digests_of_before(store: Store, unit: Unit, landed: Mapping[str, bytes]) -> None:
+    """Make the unit's bronze one of before kernel 5, given the bytes of its plain files."""
+    path = f"{layer_folder('bronze', unit)}/{MANIFEST_NAME}"
+    found = store.read(path)
+    assert found is not None
+    fields = json.loads(found.data)
+    for file in fields["files"]:
+        del file["digest"]
+        file |= {"sha256": hashlib.sha256(landed[file["path"]]).hexdigest(), "kernel": OLDER_KERNEL}
+    store.swap(path, json.dumps(fields).encode(), found.etag)
 
 
 def _without(table: schemas.Table, *names: str) -> schemas.Table:

@@ -28,7 +28,7 @@ from pipeline_assets.storage.tables import (
     read_table,
 )
 from pipeline_assets.storage.units import Unit
-from pipeline_assets_tests.older import drop_columns, kernel, older_version
+from pipeline_assets_tests.older import drop_columns, kernel, older_version, write_digests_of_before
 from pipeline_assets_tests.test_promises import check_serving
 from pipeline_assets_tests.world import World
 
@@ -101,6 +101,28 @@ def test_a_run_rebuilds_a_portion_at_a_time_the_newest_first(tmp_path: Path) -> 
     world.process([newest], reuse=True)
     (following,) = look(world.context, world.settings, everything=True).plan.units
     assert following == THIRD
+
+
+@pytest.mark.parametrize("touched", [False, True])
+def test_what_was_forgotten_stays_so_where_contents_were_known_by_another_digest(
+    touched: bool, tmp_path: Path
+) -> None:
+    world = World(tmp_path / "storage", look_back_days=100_000)
+    secret = "logs/2024-01-15/secret.log"
+    world.land("logs/2024-01-15/access.log", line(1))
+    world.land(secret, line(2))
+    world.catch_up()
+    world.forget(secret)
+    write_digests_of_before(world.context.store, FIRST, world.landed)
+    if touched:
+        world.land(secret, line(2))
+    assert world.catch_up() > 0
+    check_serving(world)
+    # Another content is no more forgotten than one under this kernel.
+    write_digests_of_before(world.context.store, FIRST, world.landed)
+    world.land(secret, line(3))
+    world.catch_up()
+    check_serving(world)
 
 
 def test_a_new_delivery_is_never_merged_with_rows_of_an_older_kernel(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ from typing import Final
 
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.reading import Progress, read_files
+from pipeline_assets.kernel.digests import is_of_before
 from pipeline_assets.kernel.schemas import KERNEL_VERSION
 from pipeline_assets.storage import control
-from pipeline_assets.storage.duplicates import settle
+from pipeline_assets.storage.duplicates import begins_with, settle
 from pipeline_assets.storage.landing import daily_files, why_ignored
 from pipeline_assets.storage.manifests import (
     FileRecord,
@@ -26,7 +27,7 @@ from pipeline_assets.storage.manifests import (
     swap_manifest,
 )
 from pipeline_assets.storage.quarantine import quarantining
-from pipeline_assets.storage.store import Entry, SwapConflictError
+from pipeline_assets.storage.store import Entry, Store, SwapConflictError
 from pipeline_assets.storage.units import Unit
 
 # A lost swap means that another process has just committed this unit, and what it read is then reused.
@@ -124,7 +125,10 @@ class _UnitReader:
             self._done.update({(record.path, record.etag): record for record in fresh})
             self.parts.extend(written)
         found = (self._done.get((entry.path, entry.etag)) for entry in entries)
-        return {record.path: _inheriting(record, previous.get(record.path)) for record in found if record}
+        store = self.context.store
+        return {
+            record.path: _inheriting(store, record, previous.get(record.path)) for record in found if record
+        }
 
 
 def changed_files(
@@ -157,11 +161,19 @@ def landed_files(context: Context, unit: Unit) -> list[Entry]:
     return [entry for entry in found if entry]
 
 
-def _inheriting(record: FileRecord, previous: FileRecord | None) -> FileRecord:
+def _inheriting(store: Store, record: FileRecord, previous: FileRecord | None) -> FileRecord:
     """What was decided about a content holds as long as the path has that content."""
-    if previous is None or previous.digest != record.digest:
+    if previous is None or not _has_content_of(store, record, previous):
         return record
     return replace(record, status=previous.status, begins_with=previous.begins_with)
+
+
+def _has_content_of(store: Store, record: FileRecord, previous: FileRecord) -> bool:
+    if previous.digest == record.digest or not is_of_before(previous.digest):
+        return previous.digest == record.digest
+    if previous.bytes != record.bytes:
+        return False
+    return previous.etag == record.etag or bool(begins_with(store, record, record.bytes, previous.digest))
 
 
 def _next_manifest(

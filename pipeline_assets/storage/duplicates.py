@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 from pipeline_assets.kernel.decompress import DamagedStreamError, open_decompressed
-from pipeline_assets.kernel.digests import content_digest
+from pipeline_assets.kernel.digests import Digests
 from pipeline_assets.kernel.heads import has_first_line
 from pipeline_assets.kernel.identity import Content, statuses
 from pipeline_assets.storage.control import mark_pending, units_with_head
@@ -115,23 +115,32 @@ class _Comparison:
 
     def _begins_with(self, longer: Content, shorter: Content) -> bool | None:
         for record in self.records:
-            if record.digest != longer.digest:
-                continue
-            now = self.store.stat(record.path)
-            if now is None or now.etag != record.etag:
-                continue
-            digest = content_digest()
-            left = shorter.bytes
-            try:
-                with self.store.open(record.path) as raw:
-                    stream = open_decompressed(raw)
-                    while left and (block := stream.read(min(left, _READ_BYTES))):
-                        digest.update(block)
-                        left -= len(block)
-            except (OSError, DamagedStreamError):
-                continue
-            return digest.hexdigest() == shorter.digest
+            if record.digest == longer.digest:
+                answer = begins_with(self.store, record, shorter.bytes, shorter.digest)
+                if answer is not None:
+                    return answer
         return None
+
+
+def begins_with(store: Store, record: FileRecord, size: int, digest: str) -> bool | None:
+    """Whether the first `size` bytes of a landed file have this digest, be it of before kernel 5.
+
+    None where the file is not the one that its record is of any more, or can't be read.
+    """
+    now = store.stat(record.path)
+    if now is None or now.etag != record.etag:
+        return None
+    digests = Digests([digest])
+    left = size
+    try:
+        with store.open(record.path) as raw:
+            stream = open_decompressed(raw)
+            while left and (block := stream.read(min(left, _READ_BYTES))):
+                digests.update(block)
+                left -= len(block)
+    except (OSError, DamagedStreamError):
+        return None
+    return digest in digests.all
 
 
 def _content(record: FileRecord) -> Content:

@@ -11,7 +11,7 @@ continues it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from typing import Final, Literal
@@ -37,11 +37,18 @@ class Content:
 
     bytes: int
     digest: str
-    prefixes: dict[int, str]
+    prefixes: Mapping[int, Collection[str]]
+
+    def is_same(self, known: Known) -> bool:
+        """Whether it is that content."""
+        return known.digest == self.digest or (known.bytes == self.bytes and self._begins_with(known))
 
     def extends(self, known: Known) -> bool:
         """Whether it is a longer state of that content."""
-        return known.bytes < self.bytes and self.prefixes.get(known.bytes) == known.digest
+        return known.bytes < self.bytes and self._begins_with(known)
+
+    def _begins_with(self, known: Known) -> bool:
+        return known.digest in self.prefixes.get(known.bytes, ())
 
 
 @dataclass(frozen=True)
@@ -100,7 +107,7 @@ def decide(
     # What counts before what was forgotten, and the longest first: that is the log's latest state.
     ordered = sorted(known, key=lambda one: (one.forgotten, -one.bytes, one.path))
     for one in ordered:
-        if one.digest == content.digest:
+        if content.is_same(one):
             return Verdict("forgotten" if one.forgotten else "there", one.path)
     mine = [one for one in ordered if place.owns(one.path)]
     for one in mine:

@@ -192,7 +192,7 @@ class _Importer:
             base = self._base(beginning)
             with _storage_errors():
                 known = self._known_at([fixed]) if fixed else self._alike(place, base, beginning.head)
-            copied = log.copy_to(copy, (one.bytes for one in known))
+            copied = log.copy_to(copy, [(one.bytes, one.digest) for one in known])
             if copied.damaged and (log.is_being_written or _has_plain_sibling(path)):
                 return "still being compressed; the next import takes it"
         content = Content(copied.bytes, copied.digest, copied.prefixes)
@@ -319,7 +319,7 @@ def _storage_errors() -> Iterator[None]:
 def _decide_in_place(content: Content, path: str, known: list[Known]) -> Verdict:
     """What to do with a file whose landing path is given: there is at most one content it can be."""
     for one in known:
-        if one.digest == content.digest:
+        if content.is_same(one):
             return Verdict("forgotten" if one.forgotten else "there", path)
         return Verdict("grown", path)
     return Verdict("new", path)

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any, Final, Generic, Literal, TypeVar, get_args
 
+from pipeline_assets.kernel.digests import digest_of_before
 from pipeline_assets.storage.store import Store
 from pipeline_assets.storage.units import Unit, is_date
 
@@ -287,7 +288,9 @@ def contribution_key(counted: Mapping[str, Collection[str]]) -> str | None:
 def _file(fields: dict[str, Any]) -> FileRecord:
     # Before kernel 5 contents were known by SHA-256. What is read anew gets the digest of now.
     if "sha256" in fields:
-        fields["digest"] = fields.pop("sha256")
+        fields["digest"] = digest_of_before(fields.pop("sha256"))
+        known = fields.get("begins_with", {})
+        fields["begins_with"] = {digest_of_before(each): answer for each, answer in known.items()}
     return FileRecord(**fields)
 
 

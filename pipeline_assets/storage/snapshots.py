@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from pipeline_assets.kernel.decompress import DamagedStreamError, open_decompressed
-from pipeline_assets.kernel.digests import content_digest
+from pipeline_assets.kernel.digests import Digests
 from pipeline_assets.kernel.parse import ReadOptions
 from pipeline_assets.kernel.peek import Beginning, is_compressed, look_at, read_beginning
 
@@ -43,12 +43,12 @@ class NotAFileError(Exception):
 class Copied:
     """What was copied: the decompressed size and digest, digests of beginnings, and whether it broke off.
 
-    `prefixes` maps a number of bytes to the digest of as many first bytes.
+    `prefixes` maps a number of bytes to the digests of as many first bytes.
     """
 
     bytes: int
     digest: str
-    prefixes: dict[int, str]
+    prefixes: dict[int, frozenset[str]]
     damaged: bool
 
 
@@ -76,15 +76,15 @@ class OpenLog:
         plain, is_all = read_beginning(_Bounded(self.stream, self.size or self.found.st_size))
         return look_at(plain, is_all=is_all, name=name, options=options)
 
-    def copy_to(self, target: Path, marks: Iterable[int]) -> Copied:
-        """Copy what is taken, in one pass; `marks` are the numbers of bytes to know the digest of.
+    def copy_to(self, target: Path, known: Collection[tuple[int, str]]) -> Copied:
+        """Copy what is taken, in one pass; `known` are sizes and digests of contents that it may begin with.
 
         The copy has the log's time of change and permissions. Raises `ChangedMeanwhileError`.
         """
         first = self._first_bytes()
         with target.open("wb") as out:
             source = _Tee(self._from_start(), out)
-            copied = _digests(source, sorted(set(marks)))
+            copied = _digests(source, known)
             while source.read(_BLOCK):  # what a compressed stream has behind its end
                 pass
         if source.taken != self.size or self._first_bytes() != first:
@@ -163,19 +163,19 @@ class _Tee:
         return block
 
 
-def _digests(raw: _Tee, marks: list[int]) -> Copied:
+def _digests(raw: _Tee, known: Collection[tuple[int, str]]) -> Copied:
     stream = open_decompressed(raw)
-    digest = content_digest()
+    digests = Digests(digest for _, digest in known)
     read = 0
-    prefixes: dict[int, str] = {}
+    prefixes: dict[int, frozenset[str]] = {}
     damaged = False
-    waiting = [mark for mark in marks if mark > 0]
+    waiting = sorted({size for size, _ in known if size > 0})
     try:
         while block := stream.read(min(_BLOCK, waiting[0] - read) if waiting else _BLOCK):
-            digest.update(block)
+            digests.update(block)
             read += len(block)
             if waiting and read == waiting[0]:
-                prefixes[waiting.pop(0)] = digest.hexdigest()
+                prefixes[waiting.pop(0)] = digests.all
     except DamagedStreamError:
         damaged = True
-    return Copied(read, digest.hexdigest(), prefixes, damaged)
+    return Copied(read, digests.now, prefixes, damaged)

@@ -25,6 +25,8 @@ import pytest
 from pipeline_assets.storage import snapshots
 from pipeline_assets.storage.importing import Imported, ImportFailedError, import_logs
 from pipeline_assets.storage.store import StorageUnavailableError
+from pipeline_assets.storage.units import Unit
+from pipeline_assets_tests.older import write_digests_of_before
 from pipeline_assets_tests.world import World
 
 NOW = time.time()
@@ -303,6 +305,26 @@ def test_what_was_forgotten_stays_forgotten_also_when_the_log_grows(logs: Logs) 
     reason = "forgotten as logs/2024-01-15/access.log; to take it back, put it there yourself"
     assert done.left_out == {"access.log": reason, "access.log.1": reason}
     assert logs.hits() == 1
+
+
+def test_what_an_older_version_knew_by_another_digest_is_not_taken_again(logs: Logs) -> None:
+    """Neither what was forgotten nor what was deleted from landing; what has grown is still the same log."""
+    logs.write("access.log", line(15))
+    logs.write("other.log", line(15, client=9))
+    logs.write("grown.log", line(15, client=8))
+    logs.take()
+    assert logs.hits() == 3
+    landed = {f"logs/{path}": text.encode() for path, text in logs.landed().items()}
+    logs.world.landed |= landed
+    logs.world.forget("logs/2024-01-15/access.log")
+    write_digests_of_before(logs.world.context.store, Unit("daily", "2024-01-15"), landed)
+    for path in landed:
+        logs.world.remove(path)
+    forget_memory(logs)
+    logs.write("grown.log", line(15, client=8) + line(15, client=7))
+    done = logs.take()
+    assert (done.there, list(done.left_out), done.grown) == (1, ["access.log"], ["logs/2024-01-15/grown.log"])
+    assert logs.hits() == 3
 
 
 def test_another_time_zone_or_first_day_moves_no_log_that_has_landed(logs: Logs, tmp_path: Path) -> None:

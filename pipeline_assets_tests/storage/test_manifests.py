@@ -98,12 +98,14 @@ def test_a_manifest_is_read_as_it_was_written(
 
 def test_a_manifest_of_before_names_the_digest_by_its_kind(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
-    written = swap_manifest(store, UNIT, Manifest(str(UNIT), "bronze").with_files([record()]), None)
+    known = record(begins_with={"cd" * 32: True})
+    written = swap_manifest(store, UNIT, Manifest(str(UNIT), "bronze").with_files([known]), None)
     path = f"{layer_folder('bronze', UNIT)}/{MANIFEST_NAME}"
     found = store.read(path)
     assert found is not None
     store.swap(path, found.data.replace(b'"digest"', b'"sha256"'), found.etag)
-    assert read_manifest(store, "bronze", UNIT).value == written
+    named = replace(known, digest=f"sha256:{'ab' * 32}", begins_with={f"sha256:{'cd' * 32}": True})
+    assert read_manifest(store, "bronze", UNIT).value == replace(written, files=(named,))
 
 
 def test_where_nothing_was_written_there_is_an_empty_manifest_of_no_version(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ that texts take.
 from __future__ import annotations
 
 import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Final
@@ -19,13 +19,16 @@ import polars as pl
 
 # What is kept of a text beside its bytes, about.
 _TEXT_BYTES: Final = 32
+# So many rows are coded before their new texts are counted. Clients choose what a rollup's part says, up to a
+# kilobyte in each of its 100,000 rows or so.
+_ROWS: Final = 1 << 14
 
 
 class CodedAlike:
     """Codes text columns alike by their names, as long as the different texts of a column are few.
 
-    `most_bytes` is what those of a column may come to; frames that come after that keep theirs. Threads may
-    use it at the same time.
+    `most_bytes` is what those of a column may come to, or hardly more; a frame that has more, and all that
+    come after it, keep theirs. Threads may use it at the same time.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -35,7 +38,7 @@ class CodedAlike:
         # Categories go when no column has them any more.
         self._empty: dict[str, pl.Series] = {}
         # Threads that code the same column would wait for each other at every row.
-        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._locks: dict[str, threading.Lock] = {}
 
     def numbers(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows with numbers for their texts, of as few bytes as they need."""
@@ -60,17 +63,25 @@ class CodedAlike:
 
     def _numbers(self, texts: pl.Series) -> pl.Series:
         name = texts.name
-        with self._locks[name]:
-            if self._bytes[name] > self._most_bytes:
-                return texts
+        # In one step: of two threads that come first, both have the same lock.
+        with self._locks.setdefault(name, threading.Lock()):
             if name not in self._empty:
                 self._empty[name] = pl.Series(name, [], pl.Categorical(pl.Categories.random()))
-            dtype = self._empty[name].dtype
-            numbers = texts.cast(dtype).to_physical()
-            highest = numbers.max()
-            if isinstance(highest, int) and highest >= self._different[name]:
-                new = pl.int_range(self._different[name], highest + 1, dtype=pl.UInt32, eager=True)
-                said = new.cat.to(dtype).cast(pl.String).str.len_bytes().sum()
-                self._bytes[name] += int(said) + _TEXT_BYTES * new.len()
-                self._different[name] = highest + 1
-        return numbers.shrink_dtype()
+            numbers = []
+            for begin in range(0, max(1, texts.len()), _ROWS):
+                if self._bytes[name] > self._most_bytes:
+                    return texts
+                numbers.append(self._some_numbers(texts[begin : begin + _ROWS]))
+        return pl.concat(numbers).shrink_dtype()
+
+    def _some_numbers(self, texts: pl.Series) -> pl.Series:
+        """Numbers of some rows, whose new texts are counted. The column's lock is held."""
+        name, dtype = texts.name, self._empty[texts.name].dtype
+        numbers = texts.cast(dtype).to_physical()
+        highest = numbers.max()
+        if isinstance(highest, int) and highest >= self._different[name]:
+            new = pl.int_range(self._different[name], highest + 1, dtype=pl.UInt32, eager=True)
+            said = new.cat.to(dtype).cast(pl.String).str.len_bytes().sum()
+            self._bytes[name] += int(said) + _TEXT_BYTES * new.len()
+            self._different[name] = highest + 1
+        return numbers

@@ -40,3 +40,23 @@ def test_many_texts_stay_as_they_are() -> None:
     frames = [pl.DataFrame({"host": [f"{number} {row}" for row in range(50)]}) for number in range(3)]
     kept = [alike.numbers(frame).schema["host"] for frame in frames]
     assert kept == [pl.UInt8, pl.String, pl.String]
+
+
+def test_a_frame_of_very_many_texts_is_not_taken_for_numbers() -> None:
+    """What clients choose in a single part would else stay in memory, whatever it comes to."""
+    rows = 50_000
+    alike = CodedAlike(1000)
+    many = alike.numbers(pl.DataFrame({"path": [f"/{number}" for number in range(rows)], "site": "a"}))
+    assert many.schema == {"path": pl.String, "site": pl.UInt8}
+    (again,) = alike.coded([many])
+    assert again["path"].to_list() == [f"/{number}" for number in range(rows)]
+    assert again["site"].to_physical().unique().to_list() == [0]
+
+
+def test_numbers_of_rows_that_are_coded_in_steps_are_theirs() -> None:
+    texts = [f"{number % 10_001}" if number % 7 else None for number in range(40_000)]
+    alike = CodedAlike(1 << 20)
+    numbers = alike.numbers(pl.DataFrame({"host": texts}))
+    assert numbers.schema["host"] == pl.UInt16
+    (again,) = alike.coded([numbers])
+    assert again["host"].cast(pl.String).to_list() == texts

@@ -10,11 +10,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline_assets.kernel.schemas import SERVING
+from pipeline_assets.storage import tables
 from pipeline_assets.storage.folder_store import FolderStore
 from pipeline_assets.storage.store import Store
 from pipeline_assets.storage.table_care import care_for_table
@@ -55,6 +57,22 @@ DAYS = st.builds(
     st.integers(0, 800),
     st.dictionaries(st.integers(0, 30), st.integers(0, 9), min_size=1, max_size=5),
 )
+
+
+def test_a_large_table_is_written_in_row_groups_that_its_writer_can_keep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_GROUP_ROWS", 2)
+    store = FolderStore(tmp_path)
+    write(store, {0: 1})
+    many = pl.concat(
+        [rows({0: 1}).with_columns(status=pl.lit(200 + k, rows({}).schema["status"])) for k in range(5)]
+    )
+    overwrite_days(open_table(store, TABLE), TABLE, [day(0)], iter([many[:3], many[3:]]))
+    (file,) = open_table(store, TABLE).file_uris()
+    held_rows = pq.read_metadata(file)
+    assert [held_rows.row_group(number).num_rows for number in range(held_rows.num_row_groups)] == [2, 2, 1]
+    assert held_rows.row_group(0).column(0).compression == "SNAPPY"
 
 
 @settings(max_examples=15)

@@ -485,11 +485,15 @@ class LineReader:
         ends: npt.NDArray[np.int64],
         numbers: npt.NDArray[np.int64],
     ) -> None:
-        for begin, end, number in zip(begins.tolist(), ends.tolist(), numbers.tolist(), strict=True):
+        import numpy as np
+
+        codes, which = np.frombuffer(data, np.uint8), np.arange(len(begins))
+        for place, byte in enumerate(DIRECTIVE):
+            which = which[codes.take(begins[which] + place) == byte]
+        found = (each[which].tolist() for each in (begins, ends, numbers))
+        for begin, end, number in zip(*found, strict=True):
             if len(self.directives) > MOST_DIRECTIVES:
                 return
-            if not data.startswith(DIRECTIVE, begin):
-                continue
             text = data[begin : min(end, begin + KEPT_LINE_BYTES)].decode("utf-8", "replace").rstrip("\r")
             if not self.directives or self.directives[-1][1] != text:
                 is_last = len(self.directives) == MOST_DIRECTIVES

@@ -48,7 +48,7 @@ class Texts:
         """Texts, or coded texts."""
         if texts.len() < _FEW_ROWS:
             return cls._of_few_rows(texts.cast(pl.String).to_list())
-        if texts.dtype != pl.Categorical:
+        if not isinstance(texts.dtype, pl.Categorical):
             # Categories that nobody has used are numbered as they come.
             rows = texts.cast(pl.Categorical(pl.Categories.random()))
             known = spellings(rows)

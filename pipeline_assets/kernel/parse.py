@@ -27,6 +27,7 @@ from pipeline_assets.kernel.error_lines import with_whole_context
 from pipeline_assets.kernel.file_facts import FileFacts
 from pipeline_assets.kernel.formats import ACCESS_WITHOUT_TIME, SHORT_FORMATS, RejectReason, site_from_name
 from pipeline_assets.kernel.heads import content_head, line_head
+from pipeline_assets.kernel.left_over import LeftOver
 from pipeline_assets.kernel.lines import (
     CHUNK_BYTES,
     FRAME_LINES,
@@ -34,7 +35,6 @@ from pipeline_assets.kernel.lines import (
     MAX_LINE_BYTES,
     Block,
     Directive,
-    LeftOver,
     LineReader,
 )
 from pipeline_assets.kernel.readers import Formats, read_texts

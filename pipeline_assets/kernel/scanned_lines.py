@@ -42,7 +42,7 @@ from pipeline_assets.kernel.scan_layout import (
     TARGET,
     TEXTS,
 )
-from pipeline_assets.kernel.words import validity
+from pipeline_assets.kernel.words import nulls, validity
 
 if TYPE_CHECKING:
     import numpy as np
@@ -239,9 +239,9 @@ def _rows_of(memory: _Memory, lease: _Lease, given: Given) -> CombinedRows:
         return pa.foreign_buffer(array.ctypes.data, array.nbytes, lease)
 
     def values(array: npt.NDArray[Any], kind: Any, is_null: npt.NDArray[np.bool_] | None = None) -> Any:
-        nulls = 0 if is_null is None else int(np.count_nonzero(is_null))
-        bitmap = validity(is_null) if is_null is not None and nulls else None
-        return pa.Array.from_buffers(kind, count, [bitmap, viewed(array[:count])], nulls)
+        absent = 0 if is_null is None else int(np.count_nonzero(is_null))
+        bitmap = validity(is_null) if is_null is not None and absent else None
+        return pa.Array.from_buffers(kind, count, [bitmap, viewed(array[:count])], absent)
 
     def text(number: int) -> Any:
         many = int(memory.counts[number]) if number != EXTRA else count
@@ -252,13 +252,13 @@ def _rows_of(memory: _Memory, lease: _Lease, given: Given) -> CombinedRows:
         if memory.coded[number]:
             known = pa.StringArray.from_buffers(many, viewed(bounds), data)
             numbers = values(memory.numbered[number], pa.int32(), is_null)
-            # The scan gives each row one of them.
-            return pa.DictionaryArray.from_arrays(numbers, known, safe=False)
-        nulls = int(np.count_nonzero(is_null))
-        if nulls == count:
-            return pa.nulls(count, pa.string())
-        there = validity(is_null) if nulls else None
-        return pa.StringArray.from_buffers(count, viewed(bounds), data, there, nulls)
+            # Arrow looks at each of them: what numbers them is compiled, and reads what strangers wrote.
+            return pa.DictionaryArray.from_arrays(numbers, known)
+        absent = int(np.count_nonzero(is_null))
+        if absent == count:
+            return nulls(pa.string(), count)
+        there = validity(is_null) if absent else None
+        return pa.StringArray.from_buffers(count, viewed(bounds), data, there, absent)
 
     known = {"method": METHODS, "protocol": PROTOCOLS, "format": _FORMATS}
     coded = {

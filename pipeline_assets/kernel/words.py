@@ -251,7 +251,7 @@ def copied(texts: Any) -> Any:
 
 
 def plain(texts: pl.Series) -> Any:
-    """BlockTexts (together below 2 GiB) as an Arrow array of Parquet's own type."""
+    """Texts (together below 2 GiB) as an Arrow array of Parquet's own type."""
     import numpy as np
     import pyarrow as pa
 
@@ -359,7 +359,7 @@ def _strings(views: Words, buffer: Any, is_null: Mask | None) -> Any:
 
 
 def _spread(texts: Any, length: Positions, is_null: Mask | None, rows: Positions, count: int) -> Any:
-    """BlockTexts of these lengths as those of some of so many rows; the others are null."""
+    """Texts of these lengths as those of some of so many rows; the others are null."""
     import numpy as np
     import pyarrow as pa
 

@@ -113,11 +113,16 @@ def all_units(context: Context, settings: Settings) -> list[Unit]:
 
 
 def open_batches(
-    context: Context, settings: Settings, entries: Iterable[Entry], *, at_most: int | None = None
+    context: Context,
+    settings: Settings,
+    entries: Iterable[Entry],
+    *,
+    at_most: int | None = None,
+    now: datetime | None = None,
 ) -> list[Unit]:
     """Batches for new incremental files: those that claimed a file before, and new ones within the limits.
 
-    `at_most` limits the new ones; files beyond stay unclaimed.
+    `at_most` limits the new ones; files beyond stay unclaimed. New ones are named by the minute `now`.
     """
     owners: set[Unit] = set()
     unclaimed = []
@@ -129,7 +134,8 @@ def open_batches(
             owners.add(owner)
     cut = cut_batches(unclaimed, max_files=settings.batch_max_files, max_bytes=settings.batch_max_bytes)
     for batch in cut[:at_most]:
-        unit = control.create_batch(context.store, {entry.path: (entry.size, entry.etag) for entry in batch})
+        files = {entry.path: (entry.size, entry.etag) for entry in batch}
+        unit = control.create_batch(context.store, files, now)
         for entry in batch:
             control.claim(context.store, entry.path, unit)
         owners.add(unit)

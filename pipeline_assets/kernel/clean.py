@@ -33,7 +33,7 @@ _NO_TEXT: Final = pl.Series([None], dtype=pl.String)
 # What cleaning asks of texts, by distinct value.
 _ASKED: Final = ("format", "site", *ESCAPED_COLUMNS)
 REQUESTS_FROM_BRONZE: Final = [
-    name for name in BRONZE_REQUESTS.column_names if name in SILVER_REQUESTS.column_names
+    name for name in BRONZE_REQUESTS.column_names if name in {*SILVER_REQUESTS.column_names, "target"}
 ]
 
 

@@ -19,7 +19,7 @@ import polars as pl
 
 from pipeline_assets.kernel.texts_by_number import Texts
 
-ESCAPED_COLUMNS: Final = ("user", "request", "target", "referer", "user_agent")
+ESCAPED_COLUMNS: Final = ("user", "target", "referer", "user_agent")
 # By the formats' names. JSON has escapes of its own, which its reader undoes; other formats have none.
 _FORMATS: Final = r"^(?:syslog_)?(?:vhost_)?(?:common|combined|nginx_main|traefik|ingress_nginx)(?:_extra)?$"
 _ESCAPES: Final = re.compile(r'(?:\\x[0-9A-Fa-f]{2})+|\\["\\]')

@@ -21,6 +21,10 @@ from pipeline_assets.kernel.schemas.columns import (
 )
 from pipeline_assets.kernel.schemas.table import STRING, Column, Table
 
+# Method, path, query and protocol say it, and a garbage request stands in bronze, at the same line of the
+# same file. Said again they are 45 percent of silver's bytes.
+_SAID_BY_OTHERS: Final = frozenset({"request", "target"})
+
 SILVER_REQUESTS: Final = Table(
     "requests",
     "silver",
@@ -28,8 +32,10 @@ SILVER_REQUESTS: Final = Table(
     (
         EVENT_DATE,
         HOUR,
-        *REQUEST_FIELDS,
-        Column("path", STRING, "target without query and fragment; null where the request is garbage"),
+        *(column for column in REQUEST_FIELDS if column.name not in _SAID_BY_OTHERS),
+        Column(
+            "path", STRING, "request target without query and fragment; null where the request is garbage"
+        ),
         Column("query", STRING, "query string without its question mark"),
         Column(
             "path_kind",

@@ -14,7 +14,7 @@ import polars as pl
 
 # Raised whenever the same landed bytes would give different rows: readers compare it with what a unit
 # was written by, and `pipeline-assets status` names the units that an older kernel wrote.
-KERNEL_VERSION: Final = "5"
+KERNEL_VERSION: Final = "6"
 TIMESTAMP: Final = pl.Datetime("us", "UTC")
 
 

@@ -84,7 +84,10 @@ _HASH: Final = np.uint64(0x23)
 _FIELDS: Final = np.uint64(_word(DIRECTIVE))
 _BRACKET: Final = np.uint64(0x5B)
 _BACKSLASH: Final = np.uint64(0x5C)
+_QUOTE: Final = np.uint64(0x22)
+_LESS: Final = np.uint64(0x3C)
 _BEFORE_REQUEST: Final = np.uint64(_word('] "'))
+_DASH_QUOTE: Final = np.uint64(_word('-"'))
 _QUOTE_BLANK: Final = np.uint64(_word('" '))
 _BLANK_QUOTE: Final = np.uint64(_word(' "'))
 _BETWEEN_QUOTED: Final = np.uint64(_word('" "'))
@@ -305,7 +308,7 @@ def _closing_quote(words: Any, at: int) -> Any:
             at += STEP
             found = _quotes(words, np.uint64(at))
         quote = at + _lowest(found)
-        if _one(words, quote) != np.uint64(0x22):
+        if _one(words, quote) != _QUOTE:
             return -1
         # A quote behind an odd number of backslashes is part of the text.
         if not _is_escaped(words, begin, quote):
@@ -482,7 +485,7 @@ def _next_lines(words: Any, begin: int, size: int, ends: Any) -> Any:
 
 
 @numba.njit(nogil=True)
-def _hash(words: Any, begin: int, size: int, secrets: Any) -> Any:
+def _hash(words: Any, begin: Any, size: Any, secrets: Any) -> Any:
     """A number of 32 bits for a text, which nobody can foretell without `secrets`."""
     found = secrets[0] ^ np.uint64(size)
     for at in range(0, max(size, 1), STEP):
@@ -558,6 +561,38 @@ def _append(words: Any, begin: Any, end: Any, number: Any, values: Any, bounds: 
 
 
 @numba.njit(nogil=True)
+def _number_of(
+    words: Any,
+    begin: Any,
+    end: Any,
+    key: Any,
+    many: int,
+    held: int,
+    text: int,
+    values: Any,
+    bounds: Any,
+    slots: Any,
+    areas: Any,
+    secrets: Any,
+) -> Any:
+    """Which of so many texts a text is, given its hash; if it is none of them, it becomes the next.
+
+    `held` of them are in the hash table.
+    """
+    area = areas[text]
+    slot = _slot_of(slots, _first_slot(key, area, secrets), area, key)
+    while slots[slot]:
+        number = np.int64(slots[slot] & _LOW_HALF) - 1
+        at = np.int64(bounds[number])
+        if bounds[number + 1] - at == end - begin and _are_same(words, begin, values, at, end - begin):
+            return number
+        slot = _slot_of(slots, _next_slot(slot, area), area, key)
+    _append(words, begin, end, many, values, bounds)
+    _enter(slots, areas, text, slot, key, many, held, secrets)
+    return many
+
+
+@numba.njit(nogil=True)
 def _number_texts(
     words: Any,
     text: int,
@@ -588,22 +623,12 @@ def _number_texts(
         numbered[row] = 0
         if absent[row]:
             continue
-        begin, end, key = np.int64(lefts[row]), np.int64(rights[row]), keys[row]
-        area = areas[text]
-        slot = _slot_of(slots, _first_slot(key, area, secrets), area, key)
-        number = many
-        while slots[slot]:
-            other = np.int64(slots[slot] & _LOW_HALF) - 1
-            at = np.int64(bounds[other])
-            if bounds[other + 1] - at == end - begin and _are_same(words, begin, values, at, end - begin):
-                number = other
-                break
-            slot = _slot_of(slots, _next_slot(slot, area), area, key)
+        begin, end = np.int64(lefts[row]), np.int64(rights[row])
+        number = _number_of(
+            words, begin, end, keys[row], many, many, text, values, bounds, slots, areas, secrets
+        )
         numbered[row] = number
-        if number == many:
-            _append(words, begin, end, number, values, bounds)
-            _enter(slots, areas, text, slot, key, number, number, secrets)
-            many += 1
+        many += number == many
     counts[text] = many
 
 
@@ -615,6 +640,8 @@ def _number_requests(
     rights: Any,
     targets: Any,
     first_new: int,
+    no_request: Any,
+    no_target: Any,
     method: Any,
     protocol: Any,
     numbered: Any,
@@ -629,10 +656,23 @@ def _number_requests(
     """As `_number_texts` for requests, which are known by method, protocol and the number of the target.
 
     Most targets are asked for in one way: `firsts` has for each target the first one, and its request.
-    Targets from number `first_new` on come in these rows for the first time.
+    Targets from number `first_new` on come in these rows for the first time. Garbage in place of a request
+    has no target, and is looked for in the hash table of `EXTRA`, which numbers nothing else.
     """
     many = counts[REQUEST]
     for row in range(rows):
+        if no_target[row]:
+            numbered[row] = 0
+            if not no_request[row]:
+                begin, end = np.int64(lefts[row]), np.int64(rights[row])
+                key, held = _hash(words, begin, end - begin, secrets), counts[EXTRA]
+                number = _number_of(
+                    words, begin, end, key, many, held, EXTRA, values, bounds, slots[EXTRA], areas, secrets
+                )
+                numbered[row] = number
+                counts[EXTRA] += number == many
+                many += number == many
+            continue
         target = np.int64(targets[row])
         way = np.int64(method[row]) * len(_PROTOCOL_WORDS) + protocol[row]
         number = many
@@ -644,12 +684,12 @@ def _number_requests(
         else:
             key = np.uint64(target * _WAYS + way)
             area = areas[REQUEST]
-            slot = _slot_of(slots, _first_slot(key, area, secrets), area, key)
-            if slots[slot]:
-                number = np.int64(slots[slot] & _LOW_HALF) - 1
+            slot = _slot_of(slots[REQUEST], _first_slot(key, area, secrets), area, key)
+            if slots[REQUEST, slot]:
+                number = np.int64(slots[REQUEST, slot] & _LOW_HALF) - 1
             else:
                 # The first request of each target is not there.
-                _enter(slots, areas, REQUEST, slot, key, number, many - first_new, secrets)
+                _enter(slots[REQUEST], areas, REQUEST, slot, key, number, many - first_new, secrets)
         numbered[row] = number
         if number == many:
             _append(words, lefts[row], rights[row], number, values, bounds)
@@ -700,10 +740,10 @@ def _take_texts(
 
     The different texts of a column stand one behind the other in `width` bytes from the address `values` on;
     `bounds` says where they begin and end, `counts` how many they are, and `numbered` which of them a row
-    has. Where a column is not `coded`, and for `EXTRA`, they are those of all rows. `slots` are a hash table
-    for each column: the table of `areas[text]` slots begins at the slot of that number, so each size has a
-    place of its own. A slot that is not free has a key in its upper half, and in its lower one the number of
-    a text, and one more.
+    has. Where a column is not `coded`, and for `EXTRA`, they are those of all rows; `counts` has for `EXTRA`
+    how many of the requests are garbage. `slots` are a hash table for each column: the table of `areas[text]`
+    slots begins at the slot of that number, so each size has a place of its own. A slot that is not free has
+    a key in its upper half, and in its lower one the number of a text, and one more.
     """
     rows = end - begin
     first_new = counts[TARGET]
@@ -723,13 +763,15 @@ def _take_texts(
                 rights,
                 numbered[TARGET, begin:end],
                 first_new,
+                absent[REQUEST, begin:end],
+                absent[TARGET, begin:end],
                 known[0, begin:end],
                 known[1, begin:end],
                 numbered[REQUEST, begin:end],
                 column,
                 bounds[REQUEST],
                 counts,
-                slots[REQUEST],
+                slots,
                 areas,
                 secrets,
                 firsts,
@@ -833,28 +875,42 @@ def _scan(
         if not is_time or second < first_second or second >= end_second:
             continue
         request = user + 31
-        method_end = _next_mark(words, request)
-        if _one(words, method_end) != _BLANK or method_end == request or method_end > request + 8:
-            continue
-        word = _eight(words, request) & _MASKS[method_end - request]
-        method = 0
-        while method < len(_METHOD_WORDS) and _METHOD_WORDS[method] != word:
-            method += 1
-        if method == len(_METHOD_WORDS):
-            continue
-        target_end = _next_mark(words, method_end + 1)
-        while _one(words, target_end) == np.uint64(0x22) and _is_escaped(words, method_end, target_end):
-            target_end = _next_mark(words, target_end + 1)
-        if _one(words, target_end) != _BLANK or target_end == method_end + 1:
-            continue
-        if _one(words, target_end - 1) == _BACKSLASH:
-            continue
-        word = _eight(words, target_end + 1)
-        protocol = 0
-        while protocol < len(_PROTOCOL_WORDS) and _PROTOCOL_WORDS[protocol] != word:
-            protocol += 1
-        request_end = target_end + 9
-        if protocol == len(_PROTOCOL_WORDS) or _eight(words, request_end) & _MASKS[2] != _QUOTE_BLANK:
+        target, target_end, method, protocol = request, request, 0, 0
+        first = _one(words, request)
+        # No method begins with a backslash; a dash may be one. Of such lines the expressions would take off
+        # what a shipper puts in front: never where the user is a dash, and the line begins without `<`.
+        is_dash_alone = _eight(words, request) & _MASKS[2] == _DASH_QUOTE
+        is_garbage = is_dash_alone or first in (_BACKSLASH, _QUOTE)
+        if is_garbage:
+            if user != identity + 2 or _one(words, identity + 1) != _DASH or _one(words, start) == _LESS:
+                continue
+            request_end = _closing_quote(words, request)
+            if request_end < 0:
+                continue
+        else:
+            method_end = _next_mark(words, request)
+            if _one(words, method_end) != _BLANK or method_end == request or method_end > request + 8:
+                continue
+            word = _eight(words, request) & _MASKS[method_end - request]
+            while method < len(_METHOD_WORDS) and _METHOD_WORDS[method] != word:
+                method += 1
+            if method == len(_METHOD_WORDS):
+                continue
+            target = method_end + 1
+            target_end = _next_mark(words, target)
+            while _one(words, target_end) == _QUOTE and _is_escaped(words, method_end, target_end):
+                target_end = _next_mark(words, target_end + 1)
+            if _one(words, target_end) != _BLANK or target_end == target:
+                continue
+            if _one(words, target_end - 1) == _BACKSLASH:
+                continue
+            word = _eight(words, target_end + 1)
+            while protocol < len(_PROTOCOL_WORDS) and _PROTOCOL_WORDS[protocol] != word:
+                protocol += 1
+            request_end = target_end + 9
+            if protocol == len(_PROTOCOL_WORDS):
+                continue
+        if _eight(words, request_end) & _MASKS[2] != _QUOTE_BLANK:
             continue
         word = _eight(words, request_end + 2)
         hundreds = np.int64(word & _BYTE) - 48
@@ -903,7 +959,7 @@ def _scan(
             (IDENTITY, host + 1, identity),
             (USER, identity + 1, user),
             (REQUEST, request, request_end),
-            (TARGET, method_end + 1, target_end),
+            (TARGET, target, target_end),
             (REFERER, referer, closing),
             (AGENT, agent, agent_end),
             (EXTRA, forwarded, end - 1),
@@ -911,6 +967,8 @@ def _scan(
             places[0, text, here], places[1, text, here] = left, right
             if text in (IDENTITY, USER, REFERER, AGENT, EXTRA):
                 absent[text, row] = right - left == 1 and _one(words, left) == _DASH
+        absent[REQUEST, row] = is_dash_alone
+        absent[TARGET, row] = is_garbage
         if form != NGINX_MAIN:
             absent[EXTRA, row] = True
             if form == COMMON:

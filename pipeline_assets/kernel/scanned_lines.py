@@ -186,7 +186,8 @@ class _Memory:
             "values": ((texts * _WIDTH,), np.uint8),
         }
         sizes = {name: math.prod(shape) * np.dtype(kind).itemsize for name, (shape, kind) in shapes.items()}
-        memory = mmap.mmap(-1, sum(sizes.values()))
+        # Pages that other processes could share, as is usual, take the system longer.
+        memory = mmap.mmap(-1, sum(sizes.values()), access=mmap.ACCESS_COPY)
         arrays: dict[str, npt.NDArray[Any]] = {}
         begin = 0
         for name, (shape, kind) in shapes.items():
@@ -260,9 +261,11 @@ def _rows_of(memory: _Memory, lease: _Lease, given: Given) -> CombinedRows:
         there = validity(is_null) if absent else None
         return pa.StringArray.from_buffers(count, viewed(bounds), data, there, absent)
 
+    no_target = memory.absent[TARGET, :count]
     known = {"method": METHODS, "protocol": PROTOCOLS, "format": _FORMATS}
     coded = {
-        name: dictionary(texts, values(index, pa.int32()))
+        # Garbage in place of a request has no method and no protocol.
+        name: dictionary(texts, values(index, pa.int32(), None if name == "format" else no_target))
         for (name, texts), index in zip(known.items(), memory.known, strict=True)
     }
     table = bronze_table(

@@ -189,7 +189,8 @@ class Colliding(ScannedReader):
 
 @pytest.mark.parametrize("kind", [ScannedReader, Colliding])
 def test_texts_are_numbered(kind: type[ScannedReader]) -> None:
-    """Of every length, alike but for one byte, with all methods, and more than the first hash table takes."""
+    """Of every length, alike but for one byte, with all methods, and more than the first hash table takes;
+    and garbage in place of requests."""
     texts = [f"{'x' * size}{last}" for size in (*range(70), *range(125, 131)) for last in ("", "y", "z", "é")]
     lines = [access_line(host=f"h{text}", tail=f' "{text}" "{text[::-1]}"') for text in texts]
     ways = [f"{method} /{way} {protocol}" for method in METHODS for protocol in PROTOCOLS for way in "ab"]
@@ -198,6 +199,7 @@ def test_texts_are_numbered(kind: type[ScannedReader]) -> None:
     for method in ("GET", "PUT"):
         requests = [f"{method} /{number % many} HTTP/1.1" for number in range(2 * many)]
         lines += [access_line(request=request, tail="") for request in requests]
+    lines += [access_line(request=f"\\{number % many}" if number % 3 else "-") for number in range(3 * many)]
     assert len(assert_same(kind, joined(lines + lines[:500])).requests) == len(lines) + 500
 
 
@@ -364,6 +366,9 @@ def some_rows() -> bytes:
         access_line(
             host=f"10.0.0.{number % 40}",
             user="frank" if number % 3 else "-",
+            request=("-", "", "\\n", f"\\{number}")[number % 4]
+            if number % 13 == 0
+            else f"GET /{number % 99} HTTP/1.1",
             bytes="-" if number % 7 == 0 else str(number),
             tail=""
             if number % 5 == 0

@@ -32,9 +32,10 @@ BYTES = [
     b"0", b"9", b"/", b'" "', b'" "" "', b"#", b"\xef\xbb\xbf", b"HTTP/1.1", b"+0000", b"-0000", b"00", b"x" * 20,
 ]  # fmt: skip
 FIELDS = {
-    "host": ["", "-", "a", "2001:db8::1234:5678", "client.example.org", "#0", "x\\", "h" * 70, "h" * 70 + " x"],
+    "host": ["", "-", "a", "2001:db8::1234:5678", "client.example.org", "#0", "x\\", "h" * 70, "h" * 70 + " x",
+        "<13>a:10.0.0.1", "2024-01-15T10:00:00Z"],
     "identity": ["me", '""', "a b", "x\\"],
-    "user": ["frank", "a b", '""', "x\\", "-]", "u" * 130, "u" * 130 + " x", "u" * 1_100],
+    "user": ["frank", "a b", '""', "x\\", "-]", "u" * 130, "u" * 130 + " x", "u" * 1_100, "a:", "a:b", "F"],
     "time": [
         "17/Dec/2025:09:03:02 +0000", "29/Feb/2024:23:59:59 -0730", "29/Feb/2023:00:00:00 +0000",
         "31/Dec/1969:23:59:59 +0000", "17/Dec/2025:09:03:60 +0000", "17/Dec/2025:24:03:01 +0000",
@@ -45,6 +46,7 @@ FIELDS = {
         "GET / HTTP/1.1", "POST /a?b=%20 HTTP/2.0", "PROPFIND /é HTTP/1.0", "MKCOL /a HTTP/1.1", "get / HTTP/1.1",
         "GET /a\\ HTTP/1.1", "GET /a\\\\ HTTP/1.1", "GET /a\\x HTTP/1.1", "GET / HTTP/4.2", "GET /a b HTTP/1.1",
         "GET  / HTTP/1.1", "-", "", "GETGETGETGET / HTTP/1.1", "GET / HTTP/1.1\\", "GET /! HTTP/1.1", " / HTTP/1.1",
+        "\\n", "\\x16\\x03", '\\"', "\\", "\\\\", "\\ /a HTTP/1.1", "- /a HTTP/1.1", "-a", "\\\t", "\\é", '\\" 200 1 "-" "-',
         f"GET /{'a' * 200} HTTP/1.1", f"GET /{'a' * 200} b HTTP/1.1", f"GET /{'a' * 63} HTTP/1.1", f"GET /{'a' * 63} b HTTP/1.1",
     ],
     "status": ["404", "099", "-", "20", "2000", "999"],
@@ -112,9 +114,16 @@ def test_one_field_that_is_unusual(reader: type, chunk: int) -> None:
 
 
 @either_reader
-@pytest.mark.parametrize("tail", [' "https://example.org/" "Mozilla/5.0"', ""])
-def test_one_place_that_is_unusual(reader: type, tail: str) -> None:
-    line = access_line(tail=tail, user="jo", request="GET /a\\x HTTP/1.1")
+@pytest.mark.parametrize(
+    ("tail", "user", "request_line"),
+    [
+        (' "https://example.org/" "Mozilla/5.0"', "jo", "GET /a\\x HTTP/1.1"),
+        ("", "jo", "GET /a\\x HTTP/1.1"),
+        (' "-" "-"', "-", "\\x16"),
+    ],
+)
+def test_one_place_that_is_unusual(reader: type, tail: str, user: str, request_line: str) -> None:
+    line = access_line(tail=tail, user=user, request=request_line)
     for removed in (0, 1, 2):
         places = range(len(line) - removed)
         content = joined(line[:at] + other + line[at + removed :] for at in places for other in [b"", *BYTES])
@@ -154,9 +163,15 @@ def test_what_servers_write_is_read_in_the_quick_way(reader: type) -> None:
         access_line(tail=' "é" "ü"'),
         access_line(request="HEAD /a\\x20b HTTP/2.0"),
         access_line(vhost="example.org "),
-        access_line(request="\\x16\\x03"),
+        *(
+            access_line(request=garbage)
+            for garbage in ("\\x16\\x03", "", "-", "\\n", '\\"', "t3 12.1.2", "- /")
+        ),
+        access_line(host="<13>a:10.0.0.1", request="-"),
+        access_line(user="a:", request="-"),
     ]
-    assert taken(reader, joined(lines)) == [1, 2, 3, 4, 5, 6, 7]
+    quick = [1, 2, 3, 4, 5, 6, 7]
+    assert taken(reader, joined(lines)) == quick + ([] if reader is CombinedReader else [9, 10, 11, 12, 13])
 
 
 @either_reader

@@ -10,6 +10,8 @@ runs one of them once. Heavy imports are inside of the functions, so that nobody
 
 from __future__ import annotations
 
+import atexit
+import gc
 import shutil
 import subprocess
 import sys
@@ -162,4 +164,6 @@ CONTESTANTS: Final = {
 
 
 if __name__ == "__main__":
+    # As the pipeline's own commands do, for all alike.
+    atexit.register(gc.freeze)
     CONTESTANTS[sys.argv[1]].run(Path(sys.argv[2]), Path(sys.argv[3]))

@@ -1,10 +1,11 @@
-"""Dagster's event log on SQLite, with many events in one transaction.
+"""Dagster's event log on SQLite, with many events in one transaction, and none that waits for the disk.
 
 What belongs here: how events are written. What does not: which events there are (`assets`), and a log in
 Postgres, which batches by itself.
 
 Dagster opens the database of the run and the index for each event, and waits until both are on disk. That
-takes longer than to compute a small day, and a refresh of a year has some thirteen thousand events.
+takes longer than to compute a small day, and a refresh of a year has some thirteen thousand events. A small
+run asks for some two hundred such waits, and a disk that others write to makes each of them long.
 """
 
 from __future__ import annotations
@@ -24,17 +25,19 @@ from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from sqlalchemy import NullPool, create_engine, text
+from sqlalchemy.event import listen
 
 if TYPE_CHECKING:
     from dagster._core.events.log import EventLogEntry
     from dagster._serdes import ConfigurableClassData
-    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.engine import Connection
 
-# What a kill may lose of events, and never of data: those of one batch.
+# What a kill may lose of events, and never of data: those of one batch. A power failure may lose some seconds
+# of events: SQLite's log is then older, but whole (https://www.sqlite.org/pragma.html#pragma_synchronous).
 _EVENTS: Final = 500
 _BATCH_SIZE: Final = "DAGSTER_EVENT_BATCH_SIZE"
-# Databases whose compiled statements are kept: the index, and of the runs those that are asked for now.
-_ENGINES: Final = 8
+# Databases that stay open: the index, and of the runs those that are asked for now.
+_DATABASES: Final = 8
 _OF_PARTITIONS: Final = (
     DagsterEventType.ASSET_MATERIALIZATION,
     DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
@@ -52,7 +55,7 @@ class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
         self._batch_lock = RLock()
         self._batch: _Batch | None = None
         self._waiting: list[EventLogEntry] | None = None
-        self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._open: OrderedDict[str, _Database] = OrderedDict()
         super().__init__(base_dir, inst_data)
         # One thread holds both databases at once for a batch; the stock lock would wait for itself.
         self._db_lock = RLock()  # type: ignore[assignment]
@@ -74,6 +77,7 @@ class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
         with self._batch_lock:
             if self._waiting is None:
                 super().store_event(event)
+                self._tell([event])
                 return
             self._waiting.append(event)
             if len(self._waiting) >= _EVENTS:
@@ -92,6 +96,7 @@ class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
                         super().store_event(event)
             finally:
                 self._batch = None
+        self._tell(events)
 
     @contextmanager
     def batching(self) -> Iterator[None]:
@@ -112,6 +117,13 @@ class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
     def index_connection(self) -> AbstractContextManager[Connection]:
         """The connection of the batch, else one of its own."""
         return self._connection("index", super().index_connection)
+
+    def dispose(self) -> None:
+        """Close what is open."""
+        super().dispose()
+        with self._db_lock:
+            while self._open:
+                self._open.popitem()[1].close()
 
     def _store_partitions(self, events: Sequence[EventLogEntry]) -> None:
         """What the stock log does for each event of one run, for all in one statement a database.
@@ -139,24 +151,27 @@ class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
-        """As the stock log, but by an engine that is kept: a new one compiles each statement anew.
-
-        What is kept is no connection, so a database that is deleted is opened anew like any other.
-        """
+        """As the stock log, but that the database is known already, and stays open."""
         with self._db_lock:
-            engine = self._engines.pop(shard, None) or create_engine(
-                self.conn_string_for_shard(shard),
-                poolclass=NullPool,
-                connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
-            )
-            self._engines[shard] = engine
-            if len(self._engines) > _ENGINES:
-                self._engines.popitem(last=False)
+            database = self._open.pop(shard, None)
+            if database is not None and not database.is_there:
+                database.close()
+                database = None
+            if database is None:
+                database = _Database(Path(self.path_for_shard(shard)), self.conn_string_for_shard(shard))
+            self._open[shard] = database
+            if len(self._open) > _DATABASES:
+                self._open.popitem(last=False)[1].close()
             if shard not in self._initialized_dbs:
-                self._initdb(engine)
+                self._initdb(database.engine)
                 self._initialized_dbs.add(shard)
-            with engine.begin() as connection:
+            with database.engine.begin() as connection:
                 yield connection
+
+    def _tell(self, events: Sequence[EventLogEntry]) -> None:
+        """Let the UI know that a run has something new: it watches the file, which SQLite changes later."""
+        for run_id in {event.run_id for event in events}:
+            os.utime(self.path_for_shard(run_id))
 
     def _store_waiting(self) -> None:
         events, self._waiting = self._waiting, []
@@ -172,6 +187,45 @@ class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
         if shard not in batch.connections:
             batch.connections[shard] = batch.stack.enter_context(connect())
         return nullcontext(batch.connections[shard])
+
+
+class _Database:
+    """One of the log's databases: connections to it don't wait for the disk, and it stays open between them.
+
+    To close the last connection would bring all that is new to the disk, after each event. The one that is
+    kept is never used, so a database that is deleted is opened anew like any other.
+    """
+
+    def __init__(self, path: Path, address: str) -> None:
+        # A new engine would compile each statement anew.
+        self.engine = create_engine(
+            address, poolclass=NullPool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
+        )
+        listen(self.engine, "connect", _wait_less)
+        self._path = path
+        self._kept = self.engine.connect()
+        # SQLite opens a database when it is first read.
+        self._kept.exec_driver_sql("SELECT 1 FROM sqlite_schema").all()
+        self._kept.rollback()
+        self._number = path.stat().st_ino
+
+    @property
+    def is_there(self) -> bool:
+        """Whether its file is still the one that was opened."""
+        try:
+            return self._path.stat().st_ino == self._number
+        except FileNotFoundError:
+            return False
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._kept.close()
+
+
+def _wait_less(connection: Any, _: object) -> None:
+    """Let SQLite wait for the disk when it moves its journal into the database, and not at each commit."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
 
 
 @dataclass

@@ -3,6 +3,10 @@
 What belongs here: what both answer of the same run. What does not: how long they take.
 """
 
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -138,3 +142,59 @@ def test_a_log_that_is_wiped_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ours.wipe()
         assert not ours.get_materialized_partitions(dg.AssetKey("three"))
         assert answers(ours, run(ours)) == before
+
+
+def test_the_ui_is_told_of_events_though_the_database_stays_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By Dagster's own watch in another process, which looks when the run's file changes."""
+    with instance(tmp_path, monkeypatch, OURS) as ours:
+        run_id = run(ours)
+        seen: list[str] = []
+        with instance(tmp_path, monkeypatch, {}) as stock:
+            stock.watch_event_logs(run_id, None, lambda event, _: seen.append(event.message))
+            for number in range(3):
+                ours.report_engine_event(f"told {number}", run_id=run_id, job_name="job")
+                deadline = time.monotonic() + 20
+                while f"told {number}" not in seen and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                assert f"told {number}" in seen
+            assert list((tmp_path / "history").rglob(f"{run_id}.db-wal"))
+
+
+def test_a_kill_loses_no_event_that_was_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with instance(tmp_path, monkeypatch, OURS) as ours:
+        run_id = run(ours)
+        before = len(ours.all_logs(run_id))
+        code = (
+            "import sys, time, dagster as dg\n"
+            "from pipeline_assets_tests.test_event_log import OURS\n"
+            "home, run_id = sys.argv[1:]\n"
+            "on = dg.DagsterInstance.local_temp(home, overrides=OURS)\n"
+            "for number in range(50):\n"
+            "    on.report_engine_event(str(number), run_id=run_id, job_name='job')\n"
+            "print('stored', flush=True)\n"
+            "time.sleep(60)\n"
+        )
+        child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path), run_id], stdout=subprocess.PIPE)
+        assert child.stdout is not None and child.stdout.readline() == b"stored\n"
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        assert len(ours.all_logs(run_id)) == before + 50
+
+
+def test_events_are_stored_without_waiting_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with instance(tmp_path, monkeypatch, OURS) as ours:
+        log = ours.event_log_storage
+        assert isinstance(log, BatchingSqliteEventLogStorage)
+        run_id = run(ours)
+        for connect in (log.index_connection, lambda: log.run_connection(run_id)):
+            with connect() as connection:
+                # NORMAL, which loses nothing but at a power failure, and never the whole.
+                assert connection.exec_driver_sql("PRAGMA synchronous").scalar_one() == 1
+                assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+        assert Path(f"{log.path_for_shard(run_id)}-wal").exists()
+    # Whoever is the last to let go of a database leaves it whole.
+    assert not list((tmp_path / "history").rglob("*-wal"))

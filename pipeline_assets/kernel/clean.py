@@ -7,6 +7,7 @@ what its user agent is. What does not: anything that needs a second row (`rollup
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -189,18 +190,18 @@ def written_date() -> pl.Expr:
 def count_written_days(requests: pl.DataFrame) -> pl.DataFrame:
     """How many of some bronze `requests` each date as written has: `written_date` and `count`."""
     # Most stretches of a log are of one day, which their earliest and latest times tell at a glance.
-    ends = requests.select(
-        pl.col("timestamp").min().alias("first"),
-        pl.col("timestamp").max().alias("last"),
-        pl.col("utc_offset_minutes").min().alias("west"),
-        pl.col("utc_offset_minutes").max().alias("east"),
-    )
-    dates = pl.concat(
-        [
-            ends.select(timestamp=time, utc_offset_minutes=offset)
-            for time, offset in (("first", "west"), ("last", "east"))
-        ]
-    ).select(written_date().alias("written_date"))
-    if dates["written_date"].n_unique() == 1 and requests.height:
-        return dates.head(1).with_columns(count=pl.lit(requests.height, pl.UInt32))
+    times, offsets = requests["timestamp"], requests["utc_offset_minutes"]
+    if requests.height and not times.null_count() and not offsets.null_count():
+        first, last = (
+            _written(moment, minutes)
+            for moment, minutes in ((times.min(), offsets.min()), (times.max(), offsets.max()))
+        )
+        if first == last:
+            counts = {"written_date": [first], "count": [requests.height]}
+            return pl.DataFrame(counts, schema={"written_date": pl.Date, "count": pl.UInt32})
     return requests.group_by(written_date().alias("written_date")).len("count")
+
+
+def _written(moment: object, offset_minutes: object) -> date:
+    assert isinstance(moment, datetime) and isinstance(offset_minutes, int)
+    return (moment + timedelta(minutes=offset_minutes)).date()

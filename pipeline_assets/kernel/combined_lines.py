@@ -28,6 +28,7 @@ from pipeline_assets.kernel.words import (
     eight_at,
     known_words,
     nulls,
+    series,
     several_at,
     size_in,
     status_in,
@@ -94,10 +95,15 @@ class CombinedRows:
 
     def frame(self, *columns: str) -> pl.DataFrame:
         """These columns, or all, as a frame of the catalogue's types."""
-        table = self.table.select(list(columns)) if columns else self.table
-        frame = pl.from_arrow(table)
-        assert isinstance(frame, pl.DataFrame)
-        return frame.cast({pl.Categorical: pl.String})
+        if columns:
+            # For few columns that takes a third of the time.
+            frame = pl.DataFrame([series(name, self.table.column(name)) for name in columns])
+        else:
+            all_of_them = pl.from_arrow(self.table)
+            assert isinstance(all_of_them, pl.DataFrame)
+            frame = all_of_them
+        is_coded = any(isinstance(dtype, pl.Categorical) for dtype in frame.dtypes)
+        return frame.cast({pl.Categorical: pl.String}) if is_coded else frame
 
 
 class QuickReader(Protocol):

@@ -10,24 +10,29 @@ bucket of their own; any other bucket is at most 1/16 of its smallest number wid
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 _SUB_BUCKETS: Final = 16
 _SUB_BITS: Final = 4
-_TOP_BIT: Final = 63
-_POWERS: Final = pl.Series([1 << exponent for exponent in range(_TOP_BIT)], dtype=pl.Int64)
 
 
-def bucket_of(value: pl.Expr) -> pl.Expr:
-    """The bucket of a whole number (Int64), as Int16; a negative number counts as 0."""
-    number = value.clip(lower_bound=0)
-    bits = pl.lit(_TOP_BIT) - number.bitwise_leading_zeros().cast(pl.Int64)
-    exponent = (bits - _SUB_BITS).clip(lower_bound=0)
-    # Below 16 the number is its own bucket; above, its five leading bits say which. To look a power up takes
-    # a third of the time of working it out.
-    return ((exponent * _SUB_BUCKETS) + number // pl.lit(_POWERS).gather(exponent)).cast(pl.Int16)
+def buckets(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The bucket of each whole number; a negative one counts as 0."""
+    import numpy as np
+
+    number = np.maximum(numbers, 0)
+    # Below 16 the number is its own bucket; above, its five leading bits say which. A float has its power of
+    # two at hand, so it takes a sixth of the time that expressions take to work that out. Where it is rounded
+    # up to the next power, 15 sixteenths of that are the same bucket as 31 of this one.
+    exponent = np.maximum(np.frexp(number.astype(np.float64))[1] - (_SUB_BITS + 1), 0)
+    found: npt.NDArray[np.int64] = exponent * _SUB_BUCKETS + (number >> exponent)
+    return found
 
 
 def lowest(bucket: pl.Expr) -> pl.Expr:

@@ -131,7 +131,8 @@ class Requests:
     def is_page(self) -> Mask:
         """Whether a page was asked for."""
         kind = self.texts["path_kind"]
-        return (kind.known == "page").fill_null(value=False).to_numpy()[kind.numbers]
+        found: Mask = kind.looked_up((kind.known == "page").fill_null(value=False))
+        return found
 
     @cached_property
     def place(self) -> Words:
@@ -305,8 +306,8 @@ def clients(requests: Requests) -> pa.Table:
         "writes": methods.known.is_in(WRITING).fill_null(value=False),
         "odd_methods": ~methods.known.is_in((*WRITING, *READING)).fill_null(value=False),
     }
-    which = {name: way.to_numpy()[methods.numbers] for name, way in ways.items()}
-    which["referred"] = (kind.known != "direct").fill_null(value=False).to_numpy()[kind.numbers]
+    which = {name: methods.looked_up(way) for name, way in ways.items()}
+    which["referred"] = kind.looked_up((kind.known != "direct").fill_null(value=False))
     return _rows_of(
         GOLD_CLIENTS,
         requests.at(begin[first], "source_file", "event_date", "hour", "site", "remote_host"),
@@ -326,13 +327,13 @@ def _looked_for(requests: Requests) -> dict[str, tuple[Places, npt.NDArray[np.in
     path = requests.texts["path"]
     asked = path.asked(lambda texts: probes_among(texts).with_columns(hash=sketches.hash_texts(texts)))
     always, unless_served = (
-        asked[name].fill_null(value=False).to_numpy()[path.numbers] for name in ("always", "unless_served")
+        path.looked_up(asked[name].fill_null(value=False)) for name in ("always", "unless_served")
     )
     has_path = ~path.is_null()
     # A page brings its files with it, so they would say how pages are made and not what a client looks for.
     is_looked_for = has_path & (requests.is_page | (requests.status >= 400))
     is_probe = has_path & (always | (unless_served & (requests.status_class == _CLASS_4XX)))
-    hashes = asked["hash"].fill_null(0).to_numpy()[path.numbers]
+    hashes = path.looked_up(asked["hash"].fill_null(0))
     return {
         name: (rows := np.flatnonzero(which), hashes[rows])
         for name, which in (("paths", is_looked_for), ("probes", is_probe))
@@ -391,7 +392,7 @@ def counts(requests: Requests) -> pa.Table:
     import pyarrow as pa
 
     texts, size, status = requests.texts, requests.size, requests.status
-    path, every = texts["path"], np.arange(len(requests))
+    path, every = texts["path"], slice(None)
     has_path, has_vhost = ~path.is_null(), ~texts["vhost"].is_null()
     is_malformed = texts["method"].is_null()
     referrer = texts["referer"].told(_referrers(texts["referer"].known))
@@ -399,7 +400,7 @@ def counts(requests: Requests) -> pa.Table:
         _counted(
             requests,
             "path",
-            np.flatnonzero(has_path),
+            every if has_path.all() else np.flatnonzero(has_path),
             {"key_1": path, "key_2": texts["path_kind"]},
             {"bytes": size, "failures": (status >= 400).astype(np.int64)},
         ),
@@ -435,14 +436,14 @@ def counts(requests: Requests) -> pa.Table:
     for measure in ("bytes", "duration_us"):
         values = requests.others[measure]
         if values.null_count() < len(values):
-            bucket = requests.others.select(histograms.bucket_of(pl.col(measure))).to_series()
+            known = values.fill_null(0).to_numpy()
             found.append(
                 _counted(
                     requests,
                     measure,
-                    np.flatnonzero(values.is_not_null().to_numpy()),
-                    {"bucket": bucket.cast(pl.Int64).fill_null(0).to_numpy()},
-                    {"bytes": values.clip(lower_bound=0).fill_null(0).to_numpy()},
+                    np.flatnonzero(values.is_not_null().to_numpy()) if values.null_count() else every,
+                    {"bucket": histograms.buckets(known)},
+                    {"bytes": np.maximum(known, 0)},
                 )
             )
     return pa.concat_tables(found)
@@ -463,21 +464,23 @@ def _if(which: Mask, text: str) -> Texts:
 def _counted(
     requests: Requests,
     aspect: str,
-    rows: Places,
+    rows: Places | slice,
     keys: Mapping[str, Texts | Places],
     sums: Mapping[str, Places] | None = None,
     *,
     is_dated: bool = False,
 ) -> pa.Table:
-    """Some of the rows counted by landed file, event day, site and these keys, with what adds up."""
+    """Some of the rows, or all, counted by landed file, event day, site and these keys, with what adds up."""
     columns = [key.at(rows) if isinstance(key, Texts) else _from_zero(key[rows]) for key in keys.values()]
-    number = joined([_from_zero(requests.place[rows]), *columns], len(rows))
+    places = requests.place[rows]
+    number = joined([_from_zero(places), *columns], len(places))
     groups = _grouped(
         number,
         {name: values[rows] for name, values in (sums or {}).items()},
         requests.moment[rows] if is_dated else None,
     )
-    here = rows[groups["first"].to_numpy()]
+    first = groups["first"].to_numpy()
+    here = first if isinstance(rows, slice) else rows[first]
     said = {
         name: key.at(here) if isinstance(key, Texts) else pl.Series(key[here]) for name, key in keys.items()
     }

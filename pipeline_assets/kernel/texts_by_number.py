@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
@@ -115,7 +115,7 @@ class Texts:
     def told(self, said: pl.Series) -> Texts:
         """The rows by what is said of their texts, by number, which may be the same of several."""
         other = Texts.of(said)
-        return Texts(other.numbers[self.numbers], other.known)
+        return Texts(other.numbers.take(self.numbers), other.known)
 
     def replaced(self, places: pl.Series, texts: pl.Series) -> Texts:
         """The rows with other texts for those known at these places, which are few."""
@@ -137,9 +137,14 @@ class Texts:
         )
         return pa.DictionaryArray.from_arrays(numbers, known)
 
-    def at(self, rows: Places) -> Texts:
+    def at(self, rows: Places | slice) -> Texts:
         """Some of the rows, in any order."""
-        return Texts(self.numbers[rows], self.known)
+        # `take` needs three quarters of the time of an index, or two thirds if that is of 32 bits.
+        return Texts(self.numbers[rows] if isinstance(rows, slice) else self.numbers.take(rows), self.known)
+
+    def looked_up(self, said: pl.Series) -> npt.NDArray[Any]:
+        """For each row what is said of its text, by number, with no null."""
+        return said.to_numpy().take(self.numbers)
 
     def where(self, which: npt.NDArray[np.bool_]) -> Texts:
         """The rows, null where this is not true."""
@@ -156,7 +161,7 @@ class Texts:
         found = np.bincount(self.numbers, minlength=self.size) > 0
         found[-1] = True
         places = np.cumsum(found, dtype=np.int32) - np.int32(1)
-        return Texts(places[self.numbers], self.known.filter(pl.Series(found)))
+        return Texts(places.take(self.numbers), self.known.filter(pl.Series(found)))
 
 
 def _numbers(numbers: pl.Series, of_null: int) -> Numbers:

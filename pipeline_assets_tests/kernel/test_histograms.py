@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +16,7 @@ def edges(numbers: list[int]) -> list[tuple[int, int, int, int]]:
     """Of each number its bucket, and that bucket's lowest, middle and highest number."""
     bucket = pl.col("bucket")
     return (
-        pl.DataFrame({"number": numbers}, schema={"number": pl.Int64})
-        .select(bucket=histograms.bucket_of(pl.col("number")))
+        pl.DataFrame({"bucket": histograms.buckets(np.array(numbers, np.int64))})
         .select(
             "bucket",
             lowest=histograms.lowest(bucket),
@@ -41,6 +41,16 @@ def test_small_numbers_have_a_bucket_each_and_larger_ones_share_sixteen_to_a_pow
     ]
 
 
+def test_the_bucket_of_a_number_beside_a_power_of_two_is_the_one_of_its_bits() -> None:
+    numbers = [2**power + beside for power in range(4, 63) for beside in (-1, 0, 1)] + [2**63 - 1]
+    below_their_bits = [number.bit_length() - 5 for number in numbers]
+    wanted = [
+        max(bits, 0) * 16 + (number >> max(bits, 0))
+        for number, bits in zip(numbers, below_their_bits, strict=True)
+    ]
+    assert histograms.buckets(np.array(numbers, np.int64)).tolist() == wanted
+
+
 @given(NUMBERS)
 def test_a_number_is_in_its_bucket_whose_middle_is_at_most_a_32nd_away(numbers: list[int]) -> None:
     for number, (_, lowest, middle, highest) in zip(numbers, edges(numbers), strict=True):
@@ -60,7 +70,7 @@ def test_a_quantile_is_at_most_a_32nd_away_from_the_one_of_the_numbers(
 ) -> None:
     histogram = (
         pl.DataFrame({"number": numbers}, schema={"number": pl.Int64})
-        .group_by(bucket=histograms.bucket_of(pl.col("number")))
+        .group_by(bucket=pl.Series(histograms.buckets(np.array(numbers, np.int64))))
         .agg(hits=pl.len().cast(pl.Int64))
         .sort("bucket")
     )

@@ -508,9 +508,21 @@ def _are_same(words: Any, begin: Any, values: Any, at: Any, size: Any) -> Any:
 
 
 @numba.njit(nogil=True)
-def _first_slot(key: Any, area: int, secrets: Any) -> Any:
+def _first_slot(key: Any, area: int) -> Any:
     """Where a key is looked for first in a table of `area` slots, which begin at the slot of that number."""
-    return area + np.int64(_mixed(key ^ secrets[3], secrets[2]) & np.uint64(area - 1))
+    return area + np.int64(key & np.uint64(area - 1))
+
+
+@numba.njit(nogil=True)
+def _scrambled(number: int, secrets: Any) -> Any:
+    """Another number of 32 bits for each one; which it is, nobody can foretell without `secrets`.
+
+    To multiply by an odd number, and to add upper bits to lower ones, can be undone, so no two become one.
+    """
+    found = np.uint64(number) * (secrets[2] | _ONE) & _LOW_HALF
+    found ^= found >> np.uint64(16)
+    found = found * (secrets[3] | _ONE) & _LOW_HALF
+    return found ^ (found >> np.uint64(15))
 
 
 @numba.njit(nogil=True)
@@ -527,9 +539,7 @@ def _slot_of(slots: Any, slot: int, area: int, key: Any) -> Any:
 
 
 @numba.njit(nogil=True)
-def _enter(
-    slots: Any, areas: Any, text: int, slot: int, key: Any, number: int, held: Any, secrets: Any
-) -> None:
+def _enter(slots: Any, areas: Any, text: int, slot: int, key: Any, number: int, held: Any) -> None:
     """Put a key and its number in a free slot of a table that holds so many.
 
     The table is made twice as large when half of it is taken.
@@ -545,7 +555,7 @@ def _enter(
     for place in range(area, larger):
         entry = slots[place]
         if entry:
-            to = _first_slot(entry >> _HALF, larger, secrets)
+            to = _first_slot(entry >> _HALF, larger)
             while slots[to]:
                 to = _next_slot(to, larger)
             slots[to] = entry
@@ -573,14 +583,13 @@ def _number_of(
     bounds: Any,
     slots: Any,
     areas: Any,
-    secrets: Any,
 ) -> Any:
     """Which of so many texts a text is, given its hash; if it is none of them, it becomes the next.
 
     `held` of them are in the hash table.
     """
     area = areas[text]
-    slot = _slot_of(slots, _first_slot(key, area, secrets), area, key)
+    slot = _slot_of(slots, _first_slot(key, area), area, key)
     while slots[slot]:
         number = np.int64(slots[slot] & _LOW_HALF) - 1
         at = np.int64(bounds[number])
@@ -588,7 +597,7 @@ def _number_of(
             return number
         slot = _slot_of(slots, _next_slot(slot, area), area, key)
     _append(words, begin, end, many, values, bounds)
-    _enter(slots, areas, text, slot, key, many, held, secrets)
+    _enter(slots, areas, text, slot, key, many, held)
     return many
 
 
@@ -617,16 +626,14 @@ def _number_texts(
     for row in range(rows):
         if not absent[row]:
             keys[row] = _hash(words, lefts[row], rights[row] - lefts[row], secrets)
-            _wanted_soon(slots.ctypes.data, _first_slot(keys[row], area, secrets))
+            _wanted_soon(slots.ctypes.data, _first_slot(keys[row], area))
     many = counts[text]
     for row in range(rows):
         numbered[row] = 0
         if absent[row]:
             continue
         begin, end = np.int64(lefts[row]), np.int64(rights[row])
-        number = _number_of(
-            words, begin, end, keys[row], many, many, text, values, bounds, slots, areas, secrets
-        )
+        number = _number_of(words, begin, end, keys[row], many, many, text, values, bounds, slots, areas)
         numbered[row] = number
         many += number == many
     counts[text] = many
@@ -667,7 +674,7 @@ def _number_requests(
                 begin, end = np.int64(lefts[row]), np.int64(rights[row])
                 key, held = _hash(words, begin, end - begin, secrets), counts[EXTRA]
                 number = _number_of(
-                    words, begin, end, key, many, held, EXTRA, values, bounds, slots[EXTRA], areas, secrets
+                    words, begin, end, key, many, held, EXTRA, values, bounds, slots[EXTRA], areas
                 )
                 numbered[row] = number
                 counts[EXTRA] += number == many
@@ -682,14 +689,14 @@ def _number_requests(
         elif firsts[target] >> _HALF == np.uint64(way):
             number = np.int64(firsts[target] & _LOW_HALF)
         else:
-            key = np.uint64(target * _WAYS + way)
+            key = _scrambled(target * _WAYS + way, secrets)
             area = areas[REQUEST]
-            slot = _slot_of(slots[REQUEST], _first_slot(key, area, secrets), area, key)
+            slot = _slot_of(slots[REQUEST], _first_slot(key, area), area, key)
             if slots[REQUEST, slot]:
                 number = np.int64(slots[REQUEST, slot] & _LOW_HALF) - 1
             else:
                 # The first request of each target is not there.
-                _enter(slots[REQUEST], areas, REQUEST, slot, key, number, many - first_new, secrets)
+                _enter(slots[REQUEST], areas, REQUEST, slot, key, number, many - first_new)
         numbered[row] = number
         if number == many:
             _append(words, lefts[row], rights[row], number, values, bounds)

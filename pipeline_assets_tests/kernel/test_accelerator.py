@@ -355,6 +355,13 @@ def test_what_is_text(sequences: list[bytes], behind: bytes) -> None:
         assert not all(code < 0x7F for code in behind)
 
 
+@settings(deadline=None, max_examples=10)
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=4, max_size=4))
+def test_numbers_of_requests_stay_different(secrets: list[int]) -> None:
+    scrambled = {int(byte_scan._scrambled(number, np.array(secrets, np.uint64))) for number in range(3_000)}
+    assert len(scrambled) == 3_000 and max(scrambled) < 2**32
+
+
 def test_what_is_said_twice_is_the_same() -> None:
     assert scan_layout.LARGEST_OFFSET_MINUTES == log_times.LARGEST_OFFSET_MINUTES
     assert scan_layout.DIRECTIVE.encode() == DIRECTIVE

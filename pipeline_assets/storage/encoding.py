@@ -243,6 +243,8 @@ def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
         return column
     if column.null_count == len(column):
         return pa.chunked_array([pa.nulls(len(column), wanted)])
+    if pa.types.is_dictionary(wanted) and column.type == wanted.value_type:
+        column = _dictionary(series("", column).cast(pl.Categorical(pl.Categories.random())))
     if pa.types.is_dictionary(wanted) and pa.types.is_dictionary(column.type):
         return pa.chunked_array(
             dictionary(chunk.dictionary.to_pylist(), chunk.indices) for chunk in column.chunks

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from sqlalchemy.event import listen
 if TYPE_CHECKING:
     from dagster._core.events.log import EventLogEntry
     from dagster._serdes import ConfigurableClassData
-    from sqlalchemy.engine import Connection
+    from sqlalchemy.engine import Connection, Engine
 
 # What a kill may lose of events, and never of data: those of one batch. A power failure may lose some seconds
 # of events: SQLite's log is then older, but whole (https://www.sqlite.org/pragma.html#pragma_synchronous).
@@ -158,20 +158,34 @@ class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
                 database.close()
                 database = None
             if database is None:
-                database = _Database(Path(self.path_for_shard(shard)), self.conn_string_for_shard(shard))
+                database = self._opened(shard)
             self._open[shard] = database
             if len(self._open) > _DATABASES:
                 self._open.popitem(last=False)[1].close()
-            if shard not in self._initialized_dbs:
-                self._initdb(database.engine)
-                self._initialized_dbs.add(shard)
             with database.engine.begin() as connection:
                 yield connection
+
+    def _opened(self, shard: str) -> _Database:
+        # A new engine would compile each statement anew.
+        engine = create_engine(
+            self.conn_string_for_shard(shard),
+            poolclass=NullPool,
+            connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+        )
+        listen(engine, "connect", _wait_less)
+        # Dagster's code waits for other processes that make the same database, and makes its journal the kind
+        # that can be kept open: SQLite refuses both at once while another one is at it.
+        if shard not in self._initialized_dbs:
+            self._initdb(engine)
+            self._initialized_dbs.add(shard)
+        return _Database(Path(self.path_for_shard(shard)), engine)
 
     def _tell(self, events: Sequence[EventLogEntry]) -> None:
         """Let the UI know that a run has something new: it watches the file, which SQLite changes later."""
         for run_id in {event.run_id for event in events}:
-            os.utime(self.path_for_shard(run_id))
+            # Somebody may have deleted the run just now.
+            with suppress(FileNotFoundError):
+                os.utime(self.path_for_shard(run_id))
 
     def _store_waiting(self) -> None:
         events, self._waiting = self._waiting, []
@@ -196,14 +210,10 @@ class _Database:
     kept is never used, so a database that is deleted is opened anew like any other.
     """
 
-    def __init__(self, path: Path, address: str) -> None:
-        # A new engine would compile each statement anew.
-        self.engine = create_engine(
-            address, poolclass=NullPool, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
-        )
-        listen(self.engine, "connect", _wait_less)
+    def __init__(self, path: Path, engine: Engine) -> None:
+        self.engine = engine
         self._path = path
-        self._kept = self.engine.connect()
+        self._kept = engine.connect()
         # SQLite opens a database when it is first read.
         self._kept.exec_driver_sql("SELECT 1 FROM sqlite_schema").all()
         self._kept.rollback()
@@ -224,8 +234,9 @@ class _Database:
 
 def _wait_less(connection: Any, _: object) -> None:
     """Let SQLite wait for the disk when it moves its journal into the database, and not at each commit."""
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
+    # With a journal of another kind, as a database has that is just being made, it would be unsafe.
+    if connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+        connection.execute("PRAGMA synchronous = NORMAL")
 
 
 @dataclass

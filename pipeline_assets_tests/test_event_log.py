@@ -4,8 +4,10 @@ What belongs here: what both answer of the same run. What does not: how long the
 """
 
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -181,6 +183,24 @@ def test_a_kill_loses_no_event_that_was_stored(tmp_path: Path, monkeypatch: pyte
         child.send_signal(signal.SIGKILL)
         child.wait()
         assert len(ours.all_logs(run_id)) == before + 50
+
+
+def test_a_database_that_another_process_is_making_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with instance(tmp_path, monkeypatch, OURS) as ours:
+        log = ours.event_log_storage
+        assert isinstance(log, BatchingSqliteEventLogStorage)
+        other = sqlite3.connect(log.path_for_shard("new"), isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE something (name)")
+        later = threading.Timer(0.5, lambda: other.execute("COMMIT"))
+        later.start()
+        with log.run_connection("new") as connection:
+            assert connection.exec_driver_sql("SELECT count(*) FROM event_logs").scalar_one() == 0
+            assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
+        later.join()
+        other.close()
 
 
 def test_events_are_stored_without_waiting_for_the_disk(

@@ -23,7 +23,7 @@ from rich.console import Console
 
 from pipeline_assets.home import prepare_home
 from pipeline_assets.settings import Settings, SettingsError, alert_urls, load_settings
-from pipeline_assets.storage.memory import end_quickly
+from pipeline_assets.storage.memory import end_quickly, own_process
 
 if TYPE_CHECKING:
     from pipeline_assets.compute.context import Context
@@ -83,6 +83,7 @@ def main() -> None:
     Storage is the folder in PIPELINE_STORAGE (default: data, in the checkout); the history of runs is in
     DAGSTER_HOME (default: .dagster, in the checkout).
     """
+    own_process()
     end_quickly()
 
 

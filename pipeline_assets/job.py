@@ -25,6 +25,7 @@ import click
 from pipeline_assets.compute.job_spec import Fate, JobSpec, UnitAnswer
 from pipeline_assets.escaping import visible
 from pipeline_assets.settings import Settings, SettingsError, load_settings
+from pipeline_assets.storage.memory import own_process
 from pipeline_assets.versions import code_version
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ UNAVAILABLE: Final = 3
 
 def main() -> None:
     """The console script."""
+    own_process()
     from pipeline_assets.storage.store import StorageUnavailableError
     from pipeline_assets.storage.tables import TableShapeError
 

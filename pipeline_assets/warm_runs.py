@@ -28,6 +28,7 @@ from dagster._grpc.types import ExecuteRunArgs
 from dagster_shared.serdes import serialize_value
 
 from pipeline_assets.settings import Settings, project_root
+from pipeline_assets.storage.memory import own_process
 
 if TYPE_CHECKING:
     from dagster._core.origin import JobPythonOrigin
@@ -206,6 +207,7 @@ def _command_of(process: str) -> str:
 
 def main(origin_text: str) -> None:
     """Get ready for runs of a code location, then execute the one that comes, if one does."""
+    own_process()
     from dagster._cli.api import execute_run_command
     from dagster._core.origin import JobPythonOrigin
     from dagster._utils.hosted_user_process import recon_job_from_origin

@@ -21,6 +21,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal
 
+from pipeline_assets.storage.memory import own_process
+
 ROWS: Final = "rows.parquet"
 GOACCESS_REPORT: Final = "report.json"
 
@@ -166,4 +168,7 @@ CONTESTANTS: Final = {
 if __name__ == "__main__":
     # As the pipeline's own commands do, for all alike.
     atexit.register(gc.freeze)
-    CONTESTANTS[sys.argv[1]].run(Path(sys.argv[2]), Path(sys.argv[3]))
+    contestant = CONTESTANTS[sys.argv[1]]
+    if contestant.is_ours:
+        own_process()
+    contestant.run(Path(sys.argv[2]), Path(sys.argv[3]))

@@ -27,6 +27,7 @@ from pipeline_assets.compute.days import fold_day
 from pipeline_assets.compute.engine import LocalCompute, Progress, Refreshed, Request
 from pipeline_assets.compute.metering import Meter, Usage
 from pipeline_assets.compute.size import bytes_to_read
+from pipeline_assets.storage.memory import own_process
 from pipeline_assets.storage.units import Unit
 
 if TYPE_CHECKING:
@@ -220,6 +221,7 @@ class _Worker:
 def _begin(settings: Settings) -> None:
     """What a worker's process does first."""
     global _worker
+    own_process()
     # An interrupt from the keyboard comes to all; the process that started this one decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -21,7 +21,18 @@ _MOST_ARENAS: Final = -8
 _SET_BY: Final = frozenset({"MALLOC_ARENA_MAX", "GLIBC_TUNABLES"})
 
 
-def use_one_arena() -> None:
+def own_process() -> None:
+    """Set up a process that does nothing but this package's work; for programs, before they import libraries.
+
+    Nobody else's process is changed so: to import the package does none of it.
+    """
+    _use_one_arena()
+    # The library for matrices of NumPy, of which there are none here, starts a thread a processor when it is
+    # imported, and they spin: some 50 ms of CPU time a process.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _use_one_arena() -> None:
     """Let all threads that come to be take the C library's memory from one place, where that is glibc.
 
     By itself it has a place for each thread, up to eight a processor, and what was freed in one the others

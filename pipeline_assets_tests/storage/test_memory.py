@@ -1,7 +1,7 @@
 """Memory that libraries keep: how much of it, asked of the C library in a process of its own.
 
-What belongs here: from how many places the threads of a process take it. What does not: how much memory a
-log takes, which `make bench` measures.
+What belongs here: from how many places the threads of a process take it, and of which processes. What does not:
+how much memory a log takes, which `make bench` measures.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc
 # Several threads at once take memory and keep it, as those of a run do.
 _THREADS = """
 import ctypes, sys, threading
-import pipeline_assets
+from pipeline_assets.storage.memory import own_process
+if sys.argv[2:] == ["own"]:
+    own_process()
 library = ctypes.CDLL(None)
 library.malloc.restype = library.fopen.restype = ctypes.c_void_p
 there = threading.Barrier(6)
@@ -36,15 +38,41 @@ library.fclose(out)
 """
 
 
-def _places(report: Path, **variables: str) -> int:
-    known = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
-    subprocess.run([sys.executable, "-c", _THREADS, report], env=known | variables, check=True, timeout=60)
+# What programs are made of is imported before the library is, which counts processors when it is.
+_PROGRAMS = """
+import os, sys
+from pipeline_assets import cli, job, warm_runs
+assert "OPENBLAS_NUM_THREADS" not in os.environ
+assert "numpy" not in sys.modules
+cli.main(["runs", "--help"], standalone_mode=False)
+assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+"""
+
+
+def _run(code: str, *arguments: object, **variables: str) -> None:
+    of_tests = {"MALLOC_ARENA_MAX", "OPENBLAS_NUM_THREADS"}
+    known = {name: value for name, value in os.environ.items() if name not in of_tests}
+    subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], env=known | variables, check=True, timeout=60
+    )
+
+
+def _places(report: Path, *kind: str, **variables: str) -> int:
+    _run(_THREADS, report, *kind, **variables)
     return report.read_text().count("<heap ")
 
 
-def test_all_threads_take_memory_from_one_place(tmp_path: Path) -> None:
-    assert _places(tmp_path / "report.xml") == 1
+def test_all_threads_of_a_program_take_memory_from_one_place(tmp_path: Path) -> None:
+    assert _places(tmp_path / "report.xml", "own") == 1
 
 
 def test_what_people_have_set_holds(tmp_path: Path) -> None:
-    assert _places(tmp_path / "report.xml", MALLOC_ARENA_MAX="4") == 4
+    assert _places(tmp_path / "report.xml", "own", MALLOC_ARENA_MAX="4") == 4
+
+
+def test_to_import_the_package_changes_nothing(tmp_path: Path) -> None:
+    assert _places(tmp_path / "report.xml") > 1
+
+
+def test_programs_set_up_their_process_before_libraries_are_imported() -> None:
+    _run(_PROGRAMS)

@@ -79,6 +79,12 @@ def _serving(source: Path, folder: Path) -> None:
     to_serving(landed(source, folder))
 
 
+def _accelerated_serving(source: Path, folder: Path) -> None:
+    from pipeline_assets_benchmarks.whole_way import landed, to_serving
+
+    to_serving(landed(source, folder, accelerator=True))
+
+
 def _duckdb(*statements: str) -> None:
     import duckdb
 
@@ -160,6 +166,9 @@ CONTESTANTS: Final = {
         # A gigabyte would take it minutes; its rate is the same from 50 MB on.
         Contestant("GoAccess", "its own report", _goaccess, "goaccess", mb=100),
         Contestant("ours, the whole way", "serving tables", _serving, "pipeline-assets"),
+        Contestant(
+            "ours, the whole way, accelerated", "serving tables", _accelerated_serving, "numba", ours=True
+        ),
         Contestant("DuckDB, serving", "serving tables", _duckdb_serving, "duckdb"),
     )
 }

@@ -206,8 +206,8 @@ _SPEED: Final = """
 `ours` is what a run of the pipeline does, without Dagster: every line is proved to be in the written parts
 before they are committed. Accelerated is the same with the extra `fast`, compiled before; logs below 50 MB
 are not worth its import, and read without it. The whole way is bronze, silver, gold, all serving tables and
-the scores, not accelerated; `DuckDB, serving` makes only those tables that SQL can express, from one
-`read_csv`. GoAccess reads a smaller log of the same kind.
+the scores; `DuckDB, serving` makes only those tables that SQL can express, from one `read_csv`. GoAccess
+reads a smaller log of the same kind.
 """
 _OUTCOMES: Final = """
 Found by comparing what was written with what the log says. `entries lost` are valid lines without a row, and

@@ -265,7 +265,7 @@ def scan_live(
     store: Store, layer: Layer, unit: Unit, parts: Iterable[Part], live: Mapping[str, set[str]], table: Table
 ) -> pl.LazyFrame:
     """Rows of those parts that belong to files which count; `live` maps an attempt to its files."""
-    frames = [table.empty().lazy()]
+    frames = []
     by_attempt: dict[str, list[Part]] = {}
     for part in parts:
         by_attempt.setdefault(part.attempt, []).append(part)
@@ -274,4 +274,4 @@ def scan_live(
         if files:
             rows = scan_table(store, part_paths(layer, unit, mine), table.schema, f"{layer}/{unit}")
             frames.append(rows.filter(pl.col("source_file").is_in(sorted(files))))
-    return pl.concat(frames)
+    return pl.concat(frames) if frames else table.empty().lazy()

@@ -52,6 +52,11 @@ class Table:
 
     def empty(self) -> pl.DataFrame:
         """A frame of this table's columns with no rows."""
+        return self._empty.clone()
+
+    @cached_property
+    def _empty(self) -> pl.DataFrame:
+        # To make one takes 4 ms, and a large day asks some two hundred times.
         return pl.DataFrame(schema=self.schema)
 
 

@@ -155,6 +155,9 @@ class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
         with self._db_lock:
             database = self._open.pop(shard, None)
             if database is not None and not database.is_there:
+                # Another process has wiped the log: tables are made anew.
+                self._initialized_dbs.discard(shard)
+            if database is not None and shard not in self._initialized_dbs:
                 database.close()
                 database = None
             if database is None:
@@ -175,10 +178,11 @@ class BatchingSqliteEventLogStorage(SqliteEventLogStorage):
         listen(engine, "connect", _wait_less)
         # Dagster's code waits for other processes that make the same database, and makes its journal the kind
         # that can be kept open: SQLite refuses both at once while another one is at it.
-        if shard not in self._initialized_dbs:
+        path = Path(self.path_for_shard(shard))
+        if shard not in self._initialized_dbs or not path.exists():
             self._initdb(engine)
             self._initialized_dbs.add(shard)
-        return _Database(Path(self.path_for_shard(shard)), engine)
+        return _Database(path, engine)
 
     def _tell(self, events: Sequence[EventLogEntry]) -> None:
         """Let the UI know that a run has something new: it watches the file, which SQLite changes later."""

@@ -203,6 +203,17 @@ def test_a_database_that_another_process_is_making_is_waited_for(
         other.close()
 
 
+def test_a_log_that_another_process_has_wiped_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with instance(tmp_path, monkeypatch, OURS) as ours, instance(tmp_path, monkeypatch, {}) as other:
+        run_id = run(ours)
+        other.event_log_storage.wipe()
+        assert not ours.all_logs(run_id)
+        ours.report_engine_event("again", run_id=run_id, job_name="job")
+        assert [event.message for event in other.all_logs(run_id)] == ["again"]
+
+
 def test_events_are_stored_without_waiting_for_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

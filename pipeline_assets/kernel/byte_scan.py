@@ -862,7 +862,8 @@ def _scan(
                 code, done = OVER, line
                 break
             continue
-        if length > longest:
+        # What a shipper puts in front, such as `<13>`, is for the expressions to take off.
+        if length > longest or _one(words, start) == _LESS:
             continue
         if row == most or room < length + SLACK:
             code, done = FULL, line
@@ -885,11 +886,11 @@ def _scan(
         target, target_end, method, protocol = request, request, 0, 0
         first = _one(words, request)
         # No method begins with a backslash; a dash may be one. Of such lines the expressions would take off
-        # what a shipper puts in front: never where the user is a dash, and the line begins without `<`.
+        # what a shipper puts in front: never where the user is a dash.
         is_dash_alone = _eight(words, request) & _MASKS[2] == _DASH_QUOTE
         is_garbage = is_dash_alone or first in (_BACKSLASH, _QUOTE)
         if is_garbage:
-            if user != identity + 2 or _one(words, identity + 1) != _DASH or _one(words, start) == _LESS:
+            if user != identity + 2 or _one(words, identity + 1) != _DASH:
                 continue
             request_end = _closing_quote(words, request)
             if request_end < 0:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 _BLANK: Final = 0x20
 _BACKSLASH: Final = 0x5C
+_LESS: Final = 0x3C
 
 # So many quotes are in a line of each format.
 _IN_COMBINED: Final = 6
@@ -208,6 +209,8 @@ class CombinedReader:
             & (before_protocol >> 8 == _BLANK)
             & (tail.bytes_end > closing + _BEFORE_SIZE)
         )
+        # What a shipper puts in front, such as `<13>`, is for the expressions to take off.
+        good &= codes.take(start) != _LESS
         # A blank or a quote behind a backslash is part of the text.
         good &= before_protocol != _BLANK << 8 | _BACKSLASH
         good &= ~marks.has_blank(codes, start, head.host_end) & ~marks.has_blank(codes, target, target_end)

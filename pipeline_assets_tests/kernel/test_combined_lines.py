@@ -34,7 +34,7 @@ BYTES = [
 FIELDS = {
     "host": ["", "-", "a", "2001:db8::1234:5678", "client.example.org", "#0", "x\\", "h" * 70, "h" * 70 + " x",
         "<13>a:10.0.0.1", "2024-01-15T10:00:00Z"],
-    "identity": ["me", '""', "a b", "x\\"],
+    "identity": ["me", '""', "a b", "x\\", "12-c"],
     "user": ["frank", "a b", '""', "x\\", "-]", "u" * 130, "u" * 130 + " x", "u" * 1_100, "a:", "a:b", "F"],
     "time": [
         "17/Dec/2025:09:03:02 +0000", "29/Feb/2024:23:59:59 -0730", "29/Feb/2023:00:00:00 +0000",
@@ -61,6 +61,7 @@ FIELDS = {
     "vhost": ["example.org ", "example.org:80 "],
 }  # fmt: skip
 VARIED = [access_line(**{name: value}) for name, values in FIELDS.items() for value in values]
+VARIED.append(access_line(host="<13>a:80", identity="12-c"))
 LINES = st.lists(
     st.sampled_from([(name, value) for name, values in FIELDS.items() for value in values]), max_size=2
 ).map(lambda fields: access_line(**dict(fields)))
@@ -169,6 +170,8 @@ def test_what_servers_write_is_read_in_the_quick_way(reader: type) -> None:
         ),
         access_line(host="<13>a:10.0.0.1", request="-"),
         access_line(user="a:", request="-"),
+        access_line(host="<13>a:80", identity="12-c"),
+        access_line(host="<13>a:80"),
     ]
     quick = [1, 2, 3, 4, 5, 6, 7]
     assert taken(reader, joined(lines)) == quick + ([] if reader is CombinedReader else [9, 10, 11, 12, 13])

@@ -25,6 +25,7 @@ from pipeline_assets.compute.context import Context
 from pipeline_assets.kernel.parse import FileReader
 from pipeline_assets.settings import Settings
 from pipeline_assets.storage import control
+from pipeline_assets.storage.memory import own_process
 from pipeline_assets_benchmarks.corpus import STARTS, make_corpus, make_log
 from pipeline_assets_benchmarks.measuring import environment
 from pipeline_assets_benchmarks.whole_way import (
@@ -208,4 +209,6 @@ def main(arguments: Iterable[str]) -> None:
 
 
 if __name__ == "__main__":
+    # As the pipeline's own commands do.
+    own_process()
     main(sys.argv[1:])

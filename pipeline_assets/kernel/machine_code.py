@@ -26,7 +26,10 @@ import llvmlite.binding as llvm
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-_SOURCES: Final = tuple(Path(__file__).with_name(name) for name in ("byte_scan.py", "scan_layout.py"))
+# Code is kept for what is compiled, and how.
+_SOURCES: Final = tuple(
+    Path(__file__).with_name(name) for name in ("byte_scan.py", "scan_layout.py", "machine_code.py")
+)
 _NAMES: Final = ("scan",)
 # What is kept begins with the digest of the rest: code that has suffered would end the process.
 _DIGEST_BYTES: Final = 32

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import llvmlite.binding as llvm
 
+from pipeline_assets.kernel.library_pages import let_go_of
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -67,6 +69,8 @@ def loaded() -> MachineCode:
     engine.add_object_file(llvm.ObjectFileRef.from_data(data))
     engine.finalize_object()
     (scan,) = (_called(engine.get_function_address(name)) for name in _NAMES)
+    # To start the compiler alone touches 40 MB of its library, and nothing is compiled any more.
+    let_go_of("libllvmlite")
     return MachineCode(scan, engine)
 
 

@@ -493,3 +493,24 @@ def test_small_logs_are_read_without_pandas_and_numba(tmp_path: Path) -> None:
         " assert not {'pandas', 'numba', 'llvmlite'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asked of /proc")
+def test_the_compilers_library_is_not_kept_in_memory() -> None:
+    code = """
+from pathlib import Path
+from pipeline_assets.kernel import machine_code
+machine_code.loaded()
+sizes, name = {True: 0, False: 0}, ""
+for line in Path("/proc/self/smaps").read_text().splitlines():
+    fields = line.split()
+    if not fields[0].endswith(":"):
+        name = line
+    elif fields[0] == "Rss:":
+        sizes["libllvmlite" in name] += int(fields[1])
+assert 0 < sizes[True] < 8_000, sizes
+# It is still there for whoever needs it.
+machine_code.loaded.cache_clear()
+machine_code.loaded()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=240)

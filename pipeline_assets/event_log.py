@@ -5,7 +5,7 @@ Postgres, which batches by itself.
 
 Dagster opens the database of the run and the index for each event, and waits until both are on disk. That
 takes longer than to compute a small day, and a refresh of a year has some thirteen thousand events. A small
-run asks for some two hundred such waits, and a disk that others write to makes each of them long.
+run asks for some hundreds of such waits, and a disk that others write to makes each of them long.
 """
 
 from __future__ import annotations

@@ -10,8 +10,6 @@ runs one of them once. Heavy imports are inside of the functions, so that nobody
 
 from __future__ import annotations
 
-import atexit
-import gc
 import shutil
 import subprocess
 import sys
@@ -21,7 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal
 
-from pipeline_assets.storage.memory import own_process
+from pipeline_assets.storage.memory import end_quickly, own_process
 
 ROWS: Final = "rows.parquet"
 GOACCESS_REPORT: Final = "report.json"
@@ -176,7 +174,7 @@ CONTESTANTS: Final = {
 
 if __name__ == "__main__":
     # As the pipeline's own commands do, for all alike.
-    atexit.register(gc.freeze)
+    end_quickly()
     contestant = CONTESTANTS[sys.argv[1]]
     if contestant.is_ours:
         own_process()

@@ -56,6 +56,11 @@ def instance(folder: Path, monkeypatch: pytest.MonkeyPatch, overrides: dict[str,
     return dg.DagsterInstance.local_temp(str(folder), overrides=overrides)
 
 
+def log_of(on: dg.DagsterInstance) -> BatchingSqliteEventLogStorage:
+    assert isinstance(on.event_log_storage, BatchingSqliteEventLogStorage)
+    return on.event_log_storage
+
+
 def run(on: dg.DagsterInstance) -> str:
     defs = dg.Definitions(assets=[made], asset_checks=[check], jobs=[dg.define_asset_job("job")])
     return defs.resolve_job_def("job").execute_in_process(instance=on, tags=RANGE).run_id
@@ -110,7 +115,7 @@ def test_it_answers_as_dagsters_own_does(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(expected["partitions"]["AssetKey(['one'])"]) == 49
     assert len(expected["fetched"]) == MANY == expected["numbers"]
     with instance(tmp_path / "ours", monkeypatch, OURS) as ours:
-        assert isinstance(ours.event_log_storage, BatchingSqliteEventLogStorage)
+        assert log_of(ours)
         run_id = run(ours)
         assert answers(ours, run_id) == expected
     # Either class reads what the other has written.
@@ -189,8 +194,7 @@ def test_a_database_that_another_process_is_making_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with instance(tmp_path, monkeypatch, OURS) as ours:
-        log = ours.event_log_storage
-        assert isinstance(log, BatchingSqliteEventLogStorage)
+        log = log_of(ours)
         other = sqlite3.connect(log.path_for_shard("new"), isolation_level=None, check_same_thread=False)
         other.execute("BEGIN IMMEDIATE")
         other.execute("CREATE TABLE something (name)")
@@ -218,8 +222,7 @@ def test_events_are_stored_without_waiting_for_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with instance(tmp_path, monkeypatch, OURS) as ours:
-        log = ours.event_log_storage
-        assert isinstance(log, BatchingSqliteEventLogStorage)
+        log = log_of(ours)
         run_id = run(ours)
         for connect in (log.index_connection, lambda: log.run_connection(run_id)):
             with connect() as connection:

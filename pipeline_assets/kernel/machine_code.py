@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import llvmlite.binding as llvm
 
-from pipeline_assets.kernel.library_pages import let_go_of
+from pipeline_assets.kernel.mapped_pages import let_go_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt

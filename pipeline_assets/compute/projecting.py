@@ -17,7 +17,8 @@ import polars as pl
 
 from pipeline_assets.compute.abreast import abreast, taken
 from pipeline_assets.compute.context import Context
-from pipeline_assets.compute.sharding import Packed, Pieces, Spill, packed
+from pipeline_assets.compute.sharding import Pieces, packed
+from pipeline_assets.compute.waiting import Waiting
 from pipeline_assets.kernel.projections import AS_LARGE_AS_THE_STATE, PROJECTIONS, State, prepared
 from pipeline_assets.kernel.rollups import ROLLUPS
 from pipeline_assets.models.bot_ranges import BotRanges
@@ -34,10 +35,13 @@ _GATHERED_ROWS: Final = 40_000
 
 @dataclass(frozen=True)
 class Given:
-    """What one piece of several gives to the tables; `large` is that of the table that is not gathered."""
+    """What one piece of several gives to the tables; `large` is that of the table that is not gathered.
+
+    Its texts are coded.
+    """
 
     rows: dict[str, pl.DataFrame]
-    large: Packed
+    large: pl.DataFrame
     people: pl.DataFrame
     hours: State
 
@@ -54,13 +58,15 @@ class Gathered:
         self.hours: list[State] = []
         self._rows: dict[str, list[pl.DataFrame]] = {}
         self._most: dict[str, int] = {}
-        self._waiting: list[Spill] = []
+        # The last one is not settled, if any rows have been taken.
+        self._waiting: list[Waiting] = []
+        self._is_open = False
 
     def close(self) -> None:
         """Let go of all that was taken, and of what waits on the disk."""
-        for spill in self._waiting:
-            spill.close()
-        is_large, self._waiting = bool(self._waiting), []
+        for waiting in self._waiting:
+            waiting.close()
+        is_large, self._waiting, self._is_open = bool(self._waiting), [], False
         for gathered in (self.people, self.hours, self._rows):
             gathered.clear()
         if is_large:
@@ -68,9 +74,10 @@ class Gathered:
 
     def take(self, given: Given) -> None:
         """Take what a piece gives."""
-        if not self._waiting:
-            self._waiting.append(Spill())
-        self._waiting[-1].put(AS_LARGE_AS_THE_STATE, given.large)
+        if not self._is_open:
+            self._waiting.append(Waiting())
+            self._is_open = True
+        self._waiting[-1].add(given.large)
         self.people.append(_by_itself(given.people))
         self.hours.append({name: _by_itself(rows) for name, rows in given.hours.items()})
         for name, rows in given.rows.items():
@@ -79,6 +86,7 @@ class Gathered:
     def take_all(self, other: Gathered) -> None:
         """Take what another has gathered, with what waits for it; it has nothing then."""
         self._waiting[:0], other._waiting = other._waiting, []
+        other._is_open = False
         self.people += other.people
         self.hours += other.hours
         for name, rows in other._rows.items():
@@ -90,6 +98,9 @@ class Gathered:
         """Keep no more than matters: others may have to wait for long."""
         for name in self._rows:
             self._rows[name] = [self._few(name)]
+        if self._is_open:
+            self._waiting[-1].settle()
+            self._is_open = False
 
     def _gather(self, name: str, rows: list[pl.DataFrame]) -> None:
         gathered = self._rows.setdefault(name, [])
@@ -108,7 +119,7 @@ class Gathered:
         """Each table by its name, with its rows."""
         for name, projection in PROJECTIONS.items():
             if name == AS_LARGE_AS_THE_STATE:
-                yield name, chain.from_iterable(map(_waiting_frames, self._waiting))
+                yield name, chain.from_iterable(map(Waiting.frames, self._waiting))
             else:
                 yield name, projection.table([self._few(name)])
         yield _PROFILES, self._few(_PROFILES)
@@ -176,17 +187,17 @@ def _by_itself(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.read_ipc_stream(BytesIO(packed(rows)))
 
 
-def _waiting_frames(spill: Spill) -> Iterator[pl.DataFrame]:
-    return spill.frames(AS_LARGE_AS_THE_STATE)
-
-
 def projected(rollups: State, known_bots: BotRanges | None) -> Given:
     """What one piece of several, rollups by name, gives to the tables; its texts may be coded."""
     state = prepared(rollups)
-    rows = {name: projection.few([projection.rows(state)]) for name, projection in PROJECTIONS.items()}
-    large = PROJECTIONS[AS_LARGE_AS_THE_STATE].table([rows.pop(AS_LARGE_AS_THE_STATE)])
+    large = PROJECTIONS[AS_LARGE_AS_THE_STATE].coded_table(state)
+    rows = {
+        name: projection.few([projection.rows(state)])
+        for name, projection in PROJECTIONS.items()
+        if name != AS_LARGE_AS_THE_STATE
+    }
     rows[_PROFILES] = profile_clients(state, known_bots)
-    return Given(rows, packed(large), people_by_hour(state), of_hours(state))
+    return Given(rows, large, people_by_hour(state), of_hours(state))
 
 
 def _frames(pieces: Pieces) -> State:

@@ -16,7 +16,7 @@ import polars as pl
 
 from pipeline_assets.kernel import histograms
 from pipeline_assets.kernel.clean import status_class
-from pipeline_assets.kernel.codes import answers, coded, spelled
+from pipeline_assets.kernel.codes import answers, coded, in_order, spelled
 from pipeline_assets.kernel.referrers import host_of
 from pipeline_assets.kernel.schemas import SERVING
 
@@ -65,6 +65,11 @@ class Projection:
         table = SERVING[self.rows.__name__]
         shaped = (self._limited(rows) if self.by else rows).select(table.column_names)
         return shaped.cast(table.schema).sort(self.keys, nulls_last=True)
+
+    def coded_table(self, state: State) -> pl.DataFrame:
+        """The table's rows of a whole state, with texts as numbers, if no row is left out or added up."""
+        rows = self.rows(state).select(SERVING[self.rows.__name__].column_names)
+        return in_order(coded(rows.lazy()).collect(), self.keys)
 
     def few(self, given: Sequence[pl.DataFrame]) -> pl.DataFrame:
         """What several shards give, as one that gives the same to the table, in no more rows than matter."""

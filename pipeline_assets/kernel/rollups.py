@@ -12,7 +12,7 @@ there are is not limited here, because every limit that knows only what came bef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +21,7 @@ import polars as pl
 
 from pipeline_assets.kernel import request_rollups, sketches
 from pipeline_assets.kernel.codes import coded, in_order, spelled, together
+from pipeline_assets.kernel.groups import Groups
 from pipeline_assets.kernel.schemas import (
     GOLD_CLIENTS,
     GOLD_COUNTS,
@@ -34,7 +35,7 @@ from pipeline_assets.kernel.visits import join_intervals
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Merge = Callable[[pl.LazyFrame, list[str]], pl.LazyFrame]
+Merge = Callable[[pl.DataFrame, list[str]], pl.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Rollup:
     def merge_files(self, parts: Iterable[pl.LazyFrame]) -> pl.LazyFrame:
         """Rollups of parts of one unit to one, sorted by day."""
         rows = pl.concat([part.select(self.table.column_names) for part in parts])
-        return self._by_day(self.merge(coded(rows), list(self.keys)))
+        return self._by_day(self.merge(coded(rows).collect(), list(self.keys)).lazy())
 
     def _by_day(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         return spelled(rows.select(self.table.column_names).sort("event_date", maintain_order=True))
@@ -89,16 +90,15 @@ class Rollup:
 
     def merge_coded(self, parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
         """As `merge_day`, but that texts are coded, as the parts' may be, and rows come in any order."""
-        columns = self.day_table.column_names
         some = [part for part in parts if part.height]
         if not some:
             return coded(self.no_day.lazy()).collect()
         is_merged = len(some) == 1 and _is_of_one_file(some[0])
-        rows = together([part.select(columns) for part in some])
+        rows = together(some, self.day_table.column_names)
         # Whoever hands over the only reference to the parts gets their texts' memory back before the merge.
         del parts, some
         rows = coded(rows.lazy()).collect()
-        return rows if is_merged else self.merge(rows.lazy(), self._day_keys).select(columns).collect()
+        return rows if is_merged else self.merge(rows, self._day_keys)
 
     @property
     def _day_keys(self) -> list[str]:
@@ -111,29 +111,52 @@ def _is_of_one_file(part: pl.DataFrame) -> bool:
 
 
 def _adding_up(
-    sums: Iterable[str] = (),
-    earliest: Iterable[str] = (),
-    latest: Iterable[str] = (),
-    determined: Iterable[str] = (),
-    sets: Collection[str] = (),
+    sums: Sequence[str] = (),
+    earliest: Sequence[str] = (),
+    latest: Sequence[str] = (),
+    determined: Sequence[str] = (),
+    sets: Sequence[str] = (),
 ) -> Merge:
     """Rows of equal keys are one: numbers add up, of times the earliest or the latest holds, sets are united.
 
     What the keys determine is the same in all of them, but for units that an older library has answered.
     """
 
-    def merge(rows: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
-        groups, others = (
-            rows.group_by(keys),
-            [
-                *(pl.col(name).sum() for name in sums),
-                *(pl.col(name).min() for name in (*earliest, *determined)),
-                *(pl.col(name).max() for name in latest),
-            ],
+    def merge(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+        groups = Groups.of(rows, keys)
+        if len(groups) == rows.height:
+            return rows
+        is_alone = groups.sizes == 1
+        several = groups.only(~is_alone)
+        joined = rows.select(keys)[several.first].with_columns(
+            *(several.total(rows[name]) for name in sums),
+            *(several.least(rows[name]) for name in earliest),
+            *(several.most(rows[name]) for name in latest),
+            *_least([rows[name] for name in determined], several),
+            *(
+                sketches.union_of(rows[name].gather(several.order), several.number, len(several))
+                for name in sets
+            ),
         )
-        return sketches.united(groups, sets, others) if sets else groups.agg(others)
+        # Most rows of a day that is merged again are alone.
+        alone: pl.DataFrame = rows[groups.first[is_alone]]
+        return pl.concat([alone, joined.select(rows.columns)], rechunk=True)
 
     return merge
+
+
+def _least(columns: Sequence[pl.Series], groups: Groups) -> list[pl.Series]:
+    """The least text of each column in each group; as a rule a group's rows have the same."""
+    if not columns:
+        return []
+    places = [groups.first] * len(columns)
+    differ = groups.differing(columns)
+    if differ.any():
+        some = groups.only(differ)
+        places = [place.copy() for place in places]
+        for place, texts in zip(places, columns, strict=True):
+            place[differ] = some.row_of_least(texts)
+    return [texts.gather(place) for texts, place in zip(columns, places, strict=True)]
 
 
 def proven_rows(rollups: Mapping[str, pl.DataFrame | pl.LazyFrame], source: str) -> int:
@@ -171,7 +194,7 @@ def _error_counts(errors: pl.LazyFrame) -> pl.LazyFrame:
             ),
         ]
     )
-    return _adding_up_counts(coded(rows), list(_COUNTS_KEYS))
+    return _adding_up_counts(coded(rows).collect(), list(_COUNTS_KEYS)).lazy()
 
 
 def _line_counts(lines: pl.LazyFrame) -> pl.LazyFrame:
@@ -182,7 +205,7 @@ def _line_counts(lines: pl.LazyFrame) -> pl.LazyFrame:
         **_aspect("line", pl.col("fate"), pl.col("reason")),
         **{**_NOTHING_ELSE, "hits": pl.col("lines")},
     )
-    return _adding_up_counts(rows, list(_COUNTS_KEYS))
+    return _adding_up_counts(coded(rows).collect(), list(_COUNTS_KEYS)).lazy()
 
 
 _NOTHING_ELSE: Final = {
@@ -203,8 +226,10 @@ _NO_KEYS: Final = {
     "bucket": pl.lit(None, pl.Int16),
 }
 _TRAFFIC_KEYS: Final = tuple(GOLD_TRAFFIC.column_names[:-2])
+# Rows come by these, one after the other. In this order a day's state takes a third less than by hour, and is
+# encoded in a fifth less time: what user agents are recurs then.
 _VISITORS_KEYS: Final = (
-    "source_file", "event_date", "hour", "site", "status_class", "is_bot", "remote_host", "user_agent",
+    "source_file", "event_date", "site", "user_agent", "status_class", "remote_host", "is_bot", "hour",
 )  # fmt: skip
 _CLIENTS_KEYS: Final = ("source_file", "event_date", "hour", "site", "remote_host")
 _COUNTS_KEYS: Final = ("source_file", "event_date", "site", "aspect", *_NO_KEYS)

@@ -80,10 +80,16 @@ def _sets_of(lists: pl.Series) -> pl.Series:
     """The set of each list."""
     import numpy as np
 
-    sizes = lists.list.len().to_numpy()
-    hashes = lists.list.explode(keep_nulls=False, empty_as_null=False)
-    number = np.repeat(np.arange(len(sizes), dtype=np.uint64), sizes)
-    return sets_of(number, hashes.to_numpy(), len(sizes)).alias(lists.name)
+    return union_of(lists, np.arange(len(lists)), len(lists))
+
+
+def union_of(lists: pl.Series, number: npt.NDArray[np.int64], groups: int) -> pl.Series:
+    """The union of each of so many groups of sets; `number` is that of a list's group."""
+    import numpy as np
+
+    hashes = lists.list.explode(keep_nulls=False, empty_as_null=False).to_numpy()
+    sizes = lists.list.len().fill_null(0).to_numpy()
+    return sets_of(np.repeat(number.view(np.uint64), sizes), hashes, groups).alias(lists.name)
 
 
 def sets_of(number: Words, hashes: npt.NDArray[np.int32], groups: int) -> pl.Series:
@@ -100,8 +106,9 @@ def sets_of(number: Words, hashes: npt.NDArray[np.int32], groups: int) -> pl.Ser
     both = both[differs]
     number = (both >> np.uint64(_BITS)).view(np.int64)
     found = np.bincount(number, minlength=groups)
-    is_kept = np.arange(len(both)) - np.repeat(np.cumsum(found) - found, found) < SIZE
-    values = (both[is_kept] & np.uint64((1 << _BITS) - 1)).astype(np.int32)
+    if (found > SIZE).any():
+        both = both[np.arange(len(both)) - np.repeat(np.cumsum(found) - found, found) < SIZE]
+    values = (both & np.uint64((1 << _BITS) - 1)).astype(np.int32)
     bounds = np.append(0, np.cumsum(np.minimum(found, SIZE)))
     arrays = [
         pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(array)])

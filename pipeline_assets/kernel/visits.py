@@ -10,68 +10,92 @@ line), so it doesn't depend on the order either.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
-from pipeline_assets.kernel.codes import brought_together
-from pipeline_assets.kernel.schemas import GOLD_VISITS, TIMESTAMP
+from pipeline_assets.kernel.codes import numbered, numbers_of, sorting
+from pipeline_assets.kernel.groups import Groups, stretches
+
+if TYPE_CHECKING:
+    from pipeline_assets.kernel.groups import Places
 
 # All but the path say which page is first, and which is last.
 _ENTRY: Final = ("entry_at", "entry_file", "entry_line", "entry_path")
 _EXIT: Final = ("exit_at", "exit_file", "exit_line", "exit_path")
 _SUMS: Final = ("pages", "hits", "bytes")
-_JOINED: Final = ("is_bot", "started_at", "ended_at", *_ENTRY, *_EXIT, *_SUMS)
-GAP_US: Final = 30 * 60 * 1_000_000
+_US: Final = 1_000_000
+GAP_US: Final = 30 * 60 * _US
+_DAY_US: Final = 24 * 60 * 60 * _US
 # More microseconds than a day and a gap have; so many visitors fit into 64 bits: 67 million.
 _STRETCH: Final = 1 << 37
 
 
-def join_intervals(intervals: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
+def join_intervals(intervals: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """Intervals of the same `keys` (a UTC day is one) joined where at most 30 minutes lie between them."""
-    # Sorted by visitor, an interval begins a visit if it begins too long after all earlier ones of the same
-    # visitor have ended. Each visitor has a stretch of numbers of its own, longer than a day, so one running
-    # maximum serves all visitors: a window for each takes several times as long.
-    visitor = pl.any_horizontal(pl.col(key).ne_missing(pl.col(key).shift(1)) for key in keys)
-    base = visitor.fill_null(value=True).cast(pl.Int64).cum_sum() * _STRETCH
-    begin, end = (base + _time_of_day(name) for name in ("started_at", "ended_at"))
-    begins = (begin - end.cum_max().shift(1) > GAP_US).fill_null(value=True)
-    numbered = (
-        brought_together(intervals.collect(), [*keys, "started_at", "ended_at"])
-        .lazy()
-        .with_columns(begins=begins)
-        .with_columns(
-            visit=pl.col("begins").cum_sum(),
-            is_alone=pl.col("begins") & pl.col("begins").shift(-1).fill_null(value=True),
-        )
+    visits = _visits(intervals, keys)
+    if len(visits) == intervals.height:
+        return intervals
+    is_alone = visits.sizes == 1
+    several = visits.only(~is_alone)
+    joined = intervals.select(*keys, "started_at")[several.first].with_columns(
+        # Several user agents may be cut to one.
+        several.least(intervals["is_bot"]),
+        several.most(intervals["ended_at"]),
+        *(several.total(intervals[name]) for name in _SUMS),
+        *intervals.select(_ENTRY)[_pages(intervals, several, _ENTRY, is_first=True)],
+        *intervals.select(_EXIT)[_pages(intervals, several, _EXIT, is_first=False)],
     )
-    columns = [name for name in GOLD_VISITS.column_names if name in (*keys, *_JOINED)]
     # Most intervals of a day that is merged again are whole visits already.
-    alone = numbered.filter("is_alone").select(columns)
-    several = numbered.filter(~pl.col("is_alone"))
-    visits = (
-        several.sort("visit", *_ENTRY[:-1], nulls_last=True)
-        .group_by("visit", maintain_order=True)
-        .agg(
-            *(pl.col(key).first() for key in keys),
-            # Several user agents may be cut to one.
-            pl.col("is_bot").min(),
-            pl.col("started_at").min(),
-            pl.col("ended_at").max(),
-            *(pl.col(name).first() for name in _ENTRY),
-            *(pl.col(name).sum() for name in _SUMS),
+    alone: pl.DataFrame = intervals[visits.first[is_alone]]
+    return pl.concat([alone, joined.select(intervals.columns)], rechunk=True)
+
+
+def _visits(intervals: pl.DataFrame, keys: Sequence[str]) -> Groups:
+    """The intervals by visit, and those of a visit by their beginning."""
+    import numpy as np
+
+    visitor = numbered([numbers_of(intervals[key]) for key in keys])
+    start, end = (intervals[name].to_physical().to_numpy() for name in ("started_at", "ended_at"))
+    # Most logs know no parts of a second, and then visitor and second fit into a number that sorts quickly.
+    part = start if (start % _US).any() else start // _US
+    order = sorting(numbered([pl.Series(visitor), numbers_of(pl.Series(part))]))
+    visitor, start, end = visitor.take(order), start.take(order), end.take(order)
+    # An interval begins a visit if it begins too long after all earlier ones of the same visitor have ended.
+    # Each visitor has a stretch of numbers of its own, longer than a day, so one running maximum serves all.
+    is_other = np.ones(len(order), np.bool_)
+    is_other[1:] = visitor[1:] != visitor[:-1]
+    midnight = intervals["event_date"].to_physical().cast(pl.Int64).to_numpy().take(order) * _DAY_US
+    base = np.cumsum(is_other) * _STRETCH - midnight
+    begins = is_other
+    begins[1:] |= (base + start)[1:] - np.maximum.accumulate(base + end)[:-1] > GAP_US
+    return Groups(order, np.flatnonzero(begins))
+
+
+def _pages(intervals: pl.DataFrame, visits: Groups, end: Sequence[str], *, is_first: bool) -> Places:
+    """Of each visit the interval whose page at this end of it is its first, or its last.
+
+    Of a visit without a page it is any: none of them has one.
+    """
+    import numpy as np
+
+    at, file, line, _ = end
+    limits = np.iinfo(np.int64)
+    none = limits.max if is_first else limits.min
+    moment = intervals[at].to_physical().fill_null(none).to_numpy().take(visits.order)
+    utmost = (np.minimum if is_first else np.maximum).reduceat(moment, visits.begins)
+    places = np.flatnonzero(moment == utmost.take(visits.number))
+    at_once = Groups(visits.order.take(places), stretches(visits.number.take(places)))
+    found = at_once.first
+    are_several = (at_once.sizes > 1) & (utmost != none)
+    if are_several.any():
+        some = at_once.only(are_several)
+        rows = intervals.select(file, line)[some.order].with_columns(
+            pl.Series("visit", some.number), pl.Series("row", some.order)
         )
-    )
-    exits = (
-        several.filter(pl.col("exit_at").is_not_null())
-        .sort("visit", *_EXIT[:-1])
-        .group_by("visit", maintain_order=True)
-        .agg(pl.col(name).last() for name in _EXIT)
-    )
-    joined = visits.join(exits, on="visit", how="left").select(columns)
-    return pl.concat([alone, joined])
-
-
-def _time_of_day(name: str) -> pl.Expr:
-    """Microseconds since the midnight that the interval's day begins with."""
-    return (pl.col(name) - pl.col("event_date").cast(TIMESTAMP)).dt.total_microseconds()
+        rows = rows.sort("visit", file, line, nulls_last=is_first)
+        found[are_several] = (
+            rows["row"].to_numpy().take(some.begins if is_first else some.begins + some.sizes - 1)
+        )
+    return found

@@ -21,7 +21,7 @@ def test_frames_come_back(given_rows: list[list[tuple[str | None, str | None, in
     again = alike.coded([alike.numbers(frame) for frame in frames])
     assert [spelled(frame.lazy()).collect().rows() for frame in again] == [frame.rows() for frame in frames]
     if again:
-        rows = spelled(together(again).lazy()).collect()
+        rows = spelled(together(again, again[0].columns).lazy()).collect()
         assert rows.equals(pl.concat(frames))
 
 

@@ -98,6 +98,19 @@ def test_rows_come_in_the_order_that_sorting_gives_them(rows: list[tuple[Any, ..
     assert_frame_equal(found, frame.sort(keys, nulls_last=True))
 
 
+def test_frames_come_together_however_their_texts_are_coded() -> None:
+    one, other = (
+        coded(pl.DataFrame({"text": texts, "n": [1, 2], "more": ""}).lazy()).collect()
+        for texts in (["x", None], ["z", "x"])
+    )
+    plain = spelled(other.lazy()).collect()
+    for second in (one, other, plain, other.select("n", "text")):
+        found = codes.together([one, second], ["n", "text"])
+        assert found.columns == ["n", "text"]
+        texts = second["text"].cast(pl.String).to_list()
+        assert found["text"].cast(pl.String).to_list() == ["x", None, *texts]
+
+
 def test_a_column_of_few_of_the_known_texts_knows_no_others() -> None:
     everything = pl.DataFrame({"host": [f"h{number}" for number in range(5000)], "site": "a"})
     some = codes.coded(everything.lazy()).collect()[4000:4003]

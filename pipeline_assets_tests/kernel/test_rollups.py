@@ -129,3 +129,20 @@ def test_a_visit_of_user_agents_that_are_cut_to_one_is_the_same_in_any_order() -
     assert [
         (visit["is_bot"].item(), visit["hits"].item()) for visit in (each["visits"] for each in found)
     ] == [(False, 2)] * 4
+
+
+def test_what_user_agents_are_that_are_cut_to_one_is_the_least_in_any_order() -> None:
+    line = b'192.0.2.%d - - [15/Jan/2024:10:00:00 +0000] "GET /a.css HTTP/1.1" 200 9 "-" "%s"\n'
+    long = b"Mozilla/5.0 (X11; Linux x86_64) " + b"x" * 512
+    bots = [
+        long + b" (compatible; %s; +http://a.example/bot.html)" % bot
+        for bot in (b"bingbot/2.0", b"Googlebot/2.1")
+    ]
+    rolled = [
+        roll_up(silver_of(f"logs/2024-01-15/{number}.log", line % (1, agent) + line % (2, b"curl/8")))
+        for number, agent in enumerate((*bots, bots[0]))
+    ]
+    for found in (merge(*rolled), merge(*rolled[::-1])):
+        visitors = found["visitors"].filter(pl.col("hour").is_not_null()).sort("remote_host")
+        assert visitors["bot"].to_list() == ["Googlebot", "curl"]
+        assert visitors["hits"].to_list() == [3, 3]

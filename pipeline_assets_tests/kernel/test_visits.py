@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from pipeline_assets.kernel.codes import coded, spelled
+from pipeline_assets.kernel.schemas import GOLD_VISITS
+from pipeline_assets.kernel.visits import join_intervals
 from pipeline_assets_tests.kernel.rolling import serve
 
 
@@ -65,3 +74,76 @@ def test_ties_of_time_are_broken_by_file_and_line() -> None:
     same = [line("10:00:00", path) for path in ("/1", "/2", "/3")]
     assert visits(a=same)[0][3:5] == ("/1", "/3")
     assert visits(b=same[:1], a=same[1:])[0][3:5] == ("/2", "/1")
+
+
+MIDNIGHT = datetime(2024, 1, 15, tzinfo=UTC)
+KEYS = ("event_date", "site", "remote_host", "user_agent")
+PAGES = st.tuples(st.sampled_from([0, 1, 3, 4]), st.sampled_from(["b", "a", "Z"]), st.integers(1, 2))
+
+
+@st.composite
+def intervals(draw: st.DrawFn) -> dict[str, Any]:
+    """A visit of one of few visitors; the smaller `step` is, the more of them fall together."""
+    day, step = draw(st.integers(0, 1)), draw(st.sampled_from([60_000_000, 1]))
+    begin = draw(st.integers(0, 20)) * 7
+    end = begin + draw(st.integers(0, 20)) * 7
+    midnight = MIDNIGHT + timedelta(day)
+
+    def moment(minutes: int) -> datetime:
+        return midnight + timedelta(minutes=minutes) + timedelta(microseconds=step % 60_000_000)
+
+    found: dict[str, Any] = {
+        "event_date": midnight.date(),
+        "site": "s",
+        "remote_host": draw(st.sampled_from(["h", "g"])),
+        "user_agent": draw(st.sampled_from([None, "x"])),
+        "is_bot": draw(st.booleans()),
+        "started_at": moment(begin),
+        "ended_at": moment(end),
+        **{name: draw(st.integers(0, 9)) for name in ("pages", "hits", "bytes")},
+    }
+    pages = draw(st.lists(PAGES, max_size=2))
+    for which, place in (("entry", min), ("exit", max)):
+        part, file, line = place(pages, default=(0, None, None))
+        at = moment(begin + (end - begin) * part // 4) if pages else None
+        path = f"/{part}/{file}/{line}" if pages else None
+        names = ("at", "file", "line", "path")
+        found |= {f"{which}_{name}": value for name, value in zip(names, (at, file, line, path), strict=True)}
+    return found
+
+
+def joined_plainly(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same one by one."""
+    found: list[list[dict[str, Any]]] = []
+    latest: dict[tuple[Any, ...], datetime] = {}
+    for row in sorted(rows, key=lambda row: (str([row[key] for key in KEYS]), row["started_at"])):
+        visitor = tuple(row[key] for key in KEYS)
+        if visitor not in latest or row["started_at"] - latest[visitor] > timedelta(minutes=30):
+            found.append([])
+            latest[visitor] = row["ended_at"]
+        found[-1].append(row)
+        latest[visitor] = max(latest[visitor], row["ended_at"])
+    return [one_visit(some) for some in found]
+
+
+def one_visit(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    visit = {
+        **{key: rows[0][key] for key in (*KEYS, "started_at")},
+        "is_bot": all(row["is_bot"] for row in rows),
+        "ended_at": max(row["ended_at"] for row in rows),
+        **{name: sum(row[name] for row in rows) for name in ("pages", "hits", "bytes")},
+    }
+    for which, place in (("entry", min), ("exit", max)):
+        names = [f"{which}_{name}" for name in ("at", "file", "line", "path")]
+        pages = [tuple(row[name] for name in names) for row in rows if row[names[0]] is not None]
+        visit |= dict(zip(names, place(pages, default=(None,) * 4), strict=True))
+    return visit
+
+
+@given(st.lists(intervals(), max_size=12))
+def test_intervals_join_as_they_do_one_by_one(rows: list[dict[str, Any]]) -> None:
+    schema = {name: dtype for name, dtype in GOLD_VISITS.schema.items() if name != "source_file"}
+    found = join_intervals(coded(pl.DataFrame(rows, schema=schema).lazy()).collect(), KEYS)
+    wanted = pl.DataFrame(joined_plainly(rows), schema=schema)
+    order = [*KEYS, "started_at"]
+    assert_frame_equal(spelled(found.lazy()).collect().sort(order), wanted.sort(order))

@@ -21,7 +21,6 @@ from pipeline_assets.compute.gold import refresh_gold
 from pipeline_assets.compute.projecting import Gathered, Given, projected
 from pipeline_assets.compute.sharding import Pieces, Shard, are_few, in_shards
 from pipeline_assets.compute.silver import refresh_silver
-from pipeline_assets.kernel.codes import of_few
 from pipeline_assets.kernel.rollups import ROLLUPS, proven_rows
 from pipeline_assets.kernel.schemas import KERNEL_VERSION, LAYERS
 from pipeline_assets.storage.encoding import encoded
@@ -458,6 +457,6 @@ def _write_shard(context: Context, day: date, merged: Rollups, attempt: str, num
     for name, frame in merged.items():
         if frame.height:
             path = f"{day_folder(day.isoformat())}/{name}-{attempt}-{number:04}.parquet"
-            data = encoded(ROLLUPS[name].day_table, of_few(frame))
+            data = encoded(ROLLUPS[name].day_table, frame)
             context.store.create(path, data)
             yield Part(name, path.rpartition("/")[2], attempt, frame.height, len(data))

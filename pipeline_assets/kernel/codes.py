@@ -55,7 +55,28 @@ def spellings(texts: pl.Series) -> pl.Series:
     """What the numbers of a coded column stand for, from 0 to the highest; some may be no row's."""
     highest = texts.to_physical().max()
     numbers = pl.int_range(highest + 1 if isinstance(highest, int) else 0, dtype=pl.UInt32, eager=True)
-    return numbers.cat.to(texts.dtype).cast(pl.String)
+    return _said(numbers, texts.dtype)
+
+
+def of_few(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """A coded column as numbers from 0 on, and what they stand for: hardly a text that no row has."""
+    import numpy as np
+
+    numbers = texts.to_physical()
+    highest = numbers.max()
+    if not isinstance(highest, int) or highest <= _MANY_TEXTS:
+        return numbers, spellings(texts)
+    found = np.zeros(highest + 1, np.bool_)
+    found[without_null(numbers, 0).to_numpy()] = True
+    some = np.flatnonzero(found)
+    if len(some) > highest // 2:
+        return numbers, spellings(texts)
+    places = pl.Series(np.cumsum(found, dtype=np.uint32) - np.uint32(1))
+    return places.gather(numbers), _said(pl.Series(some.astype(np.uint32)), texts.dtype)
+
+
+def _said(numbers: pl.Series, dtype: pl.DataType) -> pl.Series:
+    return numbers.cat.to(dtype).cast(pl.String)
 
 
 def together(parts: Sequence[pl.DataFrame], columns: Sequence[str]) -> pl.DataFrame:
@@ -70,18 +91,6 @@ def together(parts: Sequence[pl.DataFrame], columns: Sequence[str]) -> pl.DataFr
             [part.select(columns).with_columns(pl.col(differ).cast(pl.String)) for part in parts],
             rechunk=True,
         )
-
-
-def of_few(rows: pl.DataFrame) -> pl.DataFrame:
-    """The coded rows, with hardly a text known but those that one of them has."""
-    few = []
-    highest = rows.select(selectors.categorical().to_physical().max())
-    for column in rows.select(name for name in highest.columns if (highest[name][0] or 0) > _MANY_TEXTS):
-        distinct = column.unique().drop_nulls()
-        if distinct.len() < highest[column.name][0] // 2:
-            texts = distinct.cast(pl.String).cast(pl.Categorical(pl.Categories.random()))
-            few.append(texts.gather(_places(column, distinct)).alias(column.name))
-    return rows.with_columns(few)
 
 
 def answers(texts: pl.Series, ask: Callable[[pl.Series], pl.DataFrame]) -> pl.DataFrame:

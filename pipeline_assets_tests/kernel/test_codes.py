@@ -111,10 +111,18 @@ def test_frames_come_together_however_their_texts_are_coded() -> None:
         assert found["text"].cast(pl.String).to_list() == ["x", None, *texts]
 
 
-def test_a_column_of_few_of_the_known_texts_knows_no_others() -> None:
-    everything = pl.DataFrame({"host": [f"h{number}" for number in range(5000)], "site": "a"})
-    some = codes.coded(everything.lazy()).collect()[4000:4003]
-    few = codes.of_few(some)
-    assert few.select(pl.all().cast(pl.String)).rows() == [("h4000", "a"), ("h4001", "a"), ("h4002", "a")]
-    assert codes.spellings(few["host"]).len() == 3
-    assert codes.spellings(some["host"]).len() == 4003
+@pytest.mark.parametrize("missing", [[], [None]])
+def test_a_column_of_few_of_the_known_texts_knows_no_others(missing: list[None]) -> None:
+    everything = pl.DataFrame({"host": [f"h{number}" for number in range(5000)] + missing})
+    hosts = codes.coded(everything.lazy()).collect()["host"]
+    for some, known in (
+        (hosts[4000:4003], 3),
+        (hosts[4998:], 2),
+        (hosts[:3], 3),
+        (hosts[:0], 0),
+        (hosts, 5000),
+    ):
+        numbers, said = codes.of_few(some)
+        assert said.gather(numbers).to_list() == some.cast(pl.String).to_list()
+        assert known <= said.len() <= known + 1
+    assert codes.spellings(hosts[4000:4003]).len() == 4003

@@ -19,7 +19,7 @@ from pipeline_assets.compute.abreast import abreast
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.derive import Attempt, Derivation, refresh_layer
 from pipeline_assets.kernel import codes
-from pipeline_assets.kernel.request_rollups import REQUEST_SCHEMA
+from pipeline_assets.kernel.request_rows import REQUEST_SCHEMA
 from pipeline_assets.kernel.rollups import PROVEN, ROLLUPS, prepared_rows, proven_rows, roll_up_prepared
 from pipeline_assets.kernel.schemas import SILVER
 from pipeline_assets.kernel.texts_by_number import plain_rows

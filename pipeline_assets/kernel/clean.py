@@ -16,7 +16,7 @@ from pipeline_assets.kernel import referrers, user_agents
 from pipeline_assets.kernel.escapes import ESCAPED_COLUMNS, undo
 from pipeline_assets.kernel.message_templates import template_of
 from pipeline_assets.kernel.schemas import BRONZE_REQUESTS, SILVER_ERRORS, SILVER_REQUESTS
-from pipeline_assets.kernel.texts_by_number import Texts, joined
+from pipeline_assets.kernel.texts_by_number import Texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,8 +137,9 @@ def _coming_together(referer: Texts, site: Texts) -> tuple[Numbers, Places, Plac
         # As in most logs. To find those that come together would take longer than all that is asked of them.
         one = site.numbers[0] if len(site) else site.size - 1
         return referer.numbers, np.arange(referer.size), np.full(referer.size, one, np.int64)
-    both, place = np.unique(joined([site, referer], len(site)), return_inverse=True)
-    sites, referers = (numbers.astype(np.int64) for numbers in np.divmod(both, np.uint64(referer.size)))
+    numbers = site.numbers.astype(np.int64) * referer.size + referer.numbers
+    both, place = np.unique(numbers, return_inverse=True)
+    sites, referers = np.divmod(both, referer.size)
     return place.astype(np.int32), referers, sites
 
 

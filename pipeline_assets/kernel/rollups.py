@@ -3,7 +3,7 @@
 What belongs here: rollups whose merge is associative and commutative (counts, sums, earliest and latest,
 sets, intervals, histograms), so that a day is the same whatever the order and the batching of its deliveries.
 A distinct count is kept as its set of keys, because counts of distinct things don't add up. What does not:
-what requests give to them (`request_rollups`), and the tables people query (`projections`).
+what requests give to them (`request_counts`, `request_visitors`), and what people query (`projections`).
 
 There are few rollups, each of which serves several tables: every one of them is an object to read and to
 write for each delivery and each day. Text that clients choose is cut to a length; how many different texts
@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from pipeline_assets.kernel import request_rollups, sketches
+from pipeline_assets.kernel import request_counts, request_visitors, sketches
 from pipeline_assets.kernel.codes import coded, in_order, spelled, together
 from pipeline_assets.kernel.groups import Groups
+from pipeline_assets.kernel.request_rows import AGENT, REQUEST_SCHEMA, prepared
 from pipeline_assets.kernel.schemas import (
     GOLD_CLIENTS,
     GOLD_COUNTS,
@@ -240,32 +241,32 @@ ROLLUPS: Final = {
     for rollup in (
         Rollup(
             GOLD_TRAFFIC,
-            {"requests": request_rollups.traffic},
+            {"requests": request_counts.traffic},
             _TRAFFIC_KEYS,
             _adding_up(("hits", "bytes")),
             {"requests": pl.lit(value=True)},
         ),
         Rollup(
             GOLD_VISITORS,
-            {"requests": request_rollups.visitors},
+            {"requests": request_visitors.visitors},
             _VISITORS_KEYS,
-            _adding_up(("hits", "bytes"), determined=request_rollups.AGENT),
+            _adding_up(("hits", "bytes"), determined=AGENT),
         ),
         Rollup(
             GOLD_VISITS,
-            {"requests": request_rollups.visits},
+            {"requests": request_visitors.visits},
             ("source_file", "event_date", "site", "remote_host", "user_agent"),
             join_intervals,
         ),
         Rollup(
             GOLD_CLIENTS,
-            {"requests": request_rollups.clients},
+            {"requests": request_visitors.clients},
             _CLIENTS_KEYS,
             _adding_up(("hits", "writes", "odd_methods", "referred"), sets=("paths", "probes")),
         ),
         Rollup(
             GOLD_COUNTS,
-            {"requests": request_rollups.counts, "errors": _error_counts, "lines": _line_counts},
+            {"requests": request_counts.counts, "errors": _error_counts, "lines": _line_counts},
             _COUNTS_KEYS,
             _adding_up_counts,
             {"errors": pl.col("aspect") == "error"},
@@ -287,11 +288,11 @@ def prepared_rows(source: str, silver: pl.LazyFrame | pa.Table) -> Any:
     if source != "requests":
         return silver
     if isinstance(silver, pl.LazyFrame):
-        silver = silver.select(list(request_rollups.REQUEST_SCHEMA)).collect()
+        silver = silver.select(list(REQUEST_SCHEMA)).collect()
     # It lets go of them as soon as it may, if nobody else has them: they are 20 to 30 MB.
     read = [silver]
     del silver
-    return request_rollups.prepared(read.pop())
+    return prepared(read.pop())
 
 
 def roll_up_prepared(source: str, rows: Any) -> dict[str, pl.DataFrame | pa.Table]:

@@ -188,16 +188,30 @@ def plain_rows(table: pa.Table) -> pl.DataFrame:
 
 
 def joined(columns: Iterable[Texts | Column], rows: int) -> Words:
-    """A number for each row, the same where rows have the same in all of these columns."""
+    """A number for each row, the same where rows have the same in all of these columns.
+
+    A column that has one value in all rows has no share in it.
+    """
     import numpy as np
 
     numbers = np.zeros(rows, np.uint64)
     different = 1
     for column in columns:
         these, size = (column.numbers, column.size) if isinstance(column, Texts) else column
+        if _are_one(these):
+            continue
         if different * size > NUMBERS:
             numbers = np.unique(numbers, return_inverse=True)[1].astype(np.uint64)
             different = int(numbers.max(initial=0)) + 1
-        numbers = numbers * np.uint64(size) + these.astype(np.uint64)
+        if different == 1:
+            numbers = these.astype(np.uint64)
+        else:
+            numbers *= np.uint64(size)
+            numbers += these.astype(np.uint64)
         different *= size
     return numbers
+
+
+def _are_one(numbers: npt.NDArray[np.integer | np.bool_]) -> bool:
+    """Whether all of the numbers are the same; most that are not differ at their ends."""
+    return not len(numbers) or bool(numbers[0] == numbers[-1] and (numbers == numbers[0]).all())

@@ -1,7 +1,7 @@
 """Visits: requests of one visitor with no gap of more than 30 minutes between them, as mergeable intervals.
 
 What belongs here: joining intervals that are close enough. What does not: making visits of requests
-(`request_rollups`), and what people see of them (`projections`).
+(`request_visitors`), and what people see of them (`projections`).
 
 Joining intervals is associative and commutative: whatever the order, in the end those are one that a chain of
 gaps of at most 30 minutes links. The first page of two joined intervals is the earlier one by (time, file,

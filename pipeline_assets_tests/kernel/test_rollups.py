@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipeline_assets.kernel.request_rollups import METHODS
+from pipeline_assets.kernel.request_counts import METHODS
 from pipeline_assets.kernel.rollups import PROVEN, ROLLUPS, proven_rows
 from pipeline_assets_tests.kernel.rolling import Rolled, merge, roll_up, silver_of
 from pipeline_assets_tests.test_promises import some_lines

@@ -19,10 +19,12 @@ from pipeline_assets.compute.abreast import abreast
 from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.gold import refresh_gold
 from pipeline_assets.compute.projecting import Gathered, Given, projected
-from pipeline_assets.compute.sharding import Pieces, Shard, are_few, in_shards
+from pipeline_assets.compute.sharding import Piece, Pieces, Shard, are_few, in_shards
 from pipeline_assets.compute.silver import refresh_silver
+from pipeline_assets.kernel.coded_rows import CodedRows
 from pipeline_assets.kernel.rollups import ROLLUPS, proven_rows
 from pipeline_assets.kernel.schemas import KERNEL_VERSION, LAYERS
+from pipeline_assets.storage.coded_parts import read_coded
 from pipeline_assets.storage.encoding import encoded
 from pipeline_assets.storage.manifests import (
     DayState,
@@ -38,7 +40,7 @@ from pipeline_assets.storage.manifests import (
     swap_day,
 )
 from pipeline_assets.storage.memory import give_back
-from pipeline_assets.storage.parts import scan_live, scan_table
+from pipeline_assets.storage.parts import part_paths, scan_live, scan_table
 from pipeline_assets.storage.quarantine import InvalidRowsError
 from pipeline_assets.storage.store import SwapConflictError
 from pipeline_assets.storage.units import Unit
@@ -239,11 +241,21 @@ def _by_shard(parts: Iterable[Part]) -> list[list[Part]]:
 
 
 def _stored_rows(context: Context, day: date, parts: Iterable[Part]) -> Iterator[tuple[str, pl.DataFrame]]:
-    for part in parts:
-        if part.table in ROLLUPS:
-            path = f"{day_folder(day.isoformat())}/{part.name}"
-            schema = ROLLUPS[part.table].no_day.schema
-            yield part.table, scan_table(context.store, [path], schema, path).collect()
+    for name, path in _stored_paths(day, parts):
+        yield name, scan_table(context.store, [path], ROLLUPS[name].no_day.schema, path).collect()
+
+
+def _stored_coded(context: Context, day: date, parts: Iterable[Part]) -> Iterator[Piece]:
+    """As `_stored_rows`, of parts that are many rows together."""
+    for name, path in _stored_paths(day, parts):
+        rows = read_coded(context.store, path, ROLLUPS[name].no_day.schema, path)
+        if rows is not None:
+            yield name, rows
+
+
+def _stored_paths(day: date, parts: Iterable[Part]) -> Iterator[tuple[str, str]]:
+    folder = day_folder(day.isoformat())
+    return ((part.table, f"{folder}/{part.name}") for part in parts if part.table in ROLLUPS)
 
 
 def _fold_in(
@@ -333,9 +345,10 @@ def _merge(
     given = [(view, live) for view, live in contributions if live]
     stored = list(base)
     rows = sum(part.rows for part in stored) + sum(_rows_on(day, view) for view, _ in given)
-    pieces = chain(
-        _stored_rows(context, day, stored),
-        *(_proven(day, view, live, _given_rows(context, day, view, live)) for view, live in given),
+    stored_rows, given_rows = (_stored_rows, _given_rows) if are_few(rows) else (_stored_coded, _given_coded)
+    pieces: Iterator[Piece] = chain(
+        stored_rows(context, day, stored),
+        *(_proven(day, view, live, given_rows(context, day, view, live)) for view, live in given),
     )
     with in_shards(pieces, rows) as shards:
         first = next(shards)
@@ -399,9 +412,20 @@ def _given_rows(
             yield name, rows.filter(pl.col("event_date") == day).collect()
 
 
-def _proven(
-    day: date, view: UnitView, live: Live, pieces: Iterable[tuple[str, pl.DataFrame]]
-) -> Iterator[tuple[str, pl.DataFrame]]:
+def _given_coded(context: Context, day: date, view: UnitView, live: Live) -> Iterator[Piece]:
+    """As `_given_rows`, of units that give many rows together."""
+    for name in ROLLUPS:
+        for part in view.gold.parts_of(name):
+            if not (files := live.get(part.attempt)):
+                continue
+            among = {"event_date": (day,), "source_file": sorted(files)}
+            (path,) = part_paths("gold", view.unit, [part])
+            rows = read_coded(context.store, path, LAYERS["gold"][name].schema, f"gold/{view.unit}", among)
+            if rows is not None:
+                yield name, rows
+
+
+def _proven(day: date, view: UnitView, live: Live, pieces: Iterable[Piece]) -> Iterator[Piece]:
     """The pieces as they come, which are exactly the requests and errors that bronze counted for the day.
 
     Raises `InvalidRowsError` at their end where rows lack, or are too many.
@@ -409,7 +433,8 @@ def _proven(
     found = dict.fromkeys(("requests", "errors"), 0)
     for name, rows in pieces:
         for source in found:
-            found[source] += proven_rows({name: rows}, source)
+            if source in ROLLUPS[name].proofs:
+                found[source] += proven_rows({name: _telling(name, source, rows)}, source)
         yield name, rows
     counted = {path for files in live.values() for path in files}
     files = [file for file in view.gold.files if file.path in counted]
@@ -423,6 +448,13 @@ def _proven(
             raise InvalidRowsError(
                 f"{view.unit}: bronze has {count} {source} on {day}, gold has {found[source]}"
             )
+
+
+def _telling(name: str, source: str, rows: pl.DataFrame | CodedRows) -> pl.DataFrame:
+    """Those columns of the rows by which they are proven."""
+    if isinstance(rows, pl.DataFrame):
+        return rows
+    return rows.frame({"hits", *ROLLUPS[name].proofs[source].meta.root_names()})
 
 
 def _keep(made: Made, parts: tuple[Part, ...], merged: _Merged) -> None:

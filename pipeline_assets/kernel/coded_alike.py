@@ -11,24 +11,30 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
-from itertools import accumulate, pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from pipeline_assets.kernel.coded_rows import CodedRows
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Numbers = npt.NDArray[np.unsignedinteger[Any]]
+
 # What is kept of a text beside its bytes, about.
 _TEXT_BYTES: Final = 32
-# So many rows are coded before their new texts are counted. Clients choose what a rollup's part says, up to a
+# So many texts are coded before the new ones are counted. Clients choose what a rollup's part says, up to a
 # kilobyte in each of its 100,000 rows or so.
-_ROWS: Final = 1 << 14
+_AT_ONCE: Final = 1 << 14
 
 
 class CodedAlike:
     """Codes text columns alike by their names, as long as the different texts of a column are few.
 
-    `most_bytes` is what those of a column may come to, or hardly more; a frame that has more, and all that
-    come after it, keep theirs. Threads may use it at the same time.
+    `most_bytes` is what those of a column may come to, or hardly more; rows that have more, and all that
+    come after them, keep theirs. Threads may use it at the same time.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -40,43 +46,60 @@ class CodedAlike:
         # Threads that code the same column would wait for each other at every row.
         self._locks: dict[str, threading.Lock] = {}
 
-    def numbers(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows with numbers for their texts, of as few bytes as they need."""
-        texts = [name for name, dtype in rows.schema.items() if dtype == pl.String]
-        return rows.with_columns([self._numbers(rows[name]) for name in texts])
+    def numbers(self, rows: CodedRows) -> tuple[dict[str, Numbers], pl.DataFrame]:
+        """The rows' texts as bare numbers of as few bytes as they need, by column; and all other columns.
 
-    def coded(self, frames: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
-        """Frames of the same columns that are `numbers`, with texts coded, but for those that are such."""
-        if len({tuple(dtype == pl.String for dtype in frame.dtypes) for frame in frames}) > 1:
-            return [self._coded(frame) for frame in frames]
-        # Each column once: the engine takes a tenth of a millisecond for every one of every frame.
-        rows = self._coded(pl.concat(frames, how="vertical_relaxed")) if frames else None
-        bounds = accumulate((frame.height for frame in frames), initial=0)
-        return [] if rows is None else [rows[begin:end] for begin, end in pairwise(bounds)]
+        The highest number of so many bytes stands for null. Texts that are too many are among the others.
+        """
+        import numpy as np
 
-    def _coded(self, rows: pl.DataFrame) -> pl.DataFrame:
+        numbers: dict[str, Numbers] = {}
+        texts: list[pl.Series] = []
+        for name, column in rows.texts.items():
+            known = self._of_column(name, column.known[:-1])
+            if known is None:
+                texts.append(column.plain().alias(name))
+            else:
+                numbers[name] = np.append(known, ~known.dtype.type(0)).take(column.numbers)
+        for name in (name for name, dtype in rows.others.schema.items() if dtype == pl.String):
+            known = self._of_column(name, rows.others[name])
+            if known is not None:
+                numbers[name] = known
+        return numbers, rows.others.drop(name for name in numbers if name in rows.others).with_columns(texts)
+
+    def coded(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows of bare numbers, null where there is no text, with coded texts for them.
+
+        Columns of texts that were too many stay as they are.
+        """
         return rows.with_columns(
-            pl.col(name).cast(pl.UInt32).cat.to(empty.dtype)
+            pl.col(name).cat.to(empty.dtype)
             for name, empty in self._empty.items()
             if name in rows.columns and rows.schema[name] != pl.String
         )
 
-    def _numbers(self, texts: pl.Series) -> pl.Series:
-        name = texts.name
+    def _of_column(self, name: str, texts: pl.Series) -> Numbers | None:
+        """Numbers of texts; None where there are too many."""
+        import numpy as np
+
         # In one step: of two threads that come first, both have the same lock.
         with self._locks.setdefault(name, threading.Lock()):
             if name not in self._empty:
                 self._empty[name] = pl.Series(name, [], pl.Categorical(pl.Categories.random()))
             numbers = []
-            for begin in range(0, max(1, texts.len()), _ROWS):
+            for begin in range(0, max(1, texts.len()), _AT_ONCE):
                 if self._bytes[name] > self._most_bytes:
-                    return texts
-                numbers.append(self._some_numbers(texts[begin : begin + _ROWS]))
-        return pl.concat(numbers).shrink_dtype()
+                    return None
+                numbers.append(self._some_numbers(name, texts[begin : begin + _AT_ONCE]))
+            kind = np.min_scalar_type(self._different[name])
+        # What stands for null is the highest number of any size.
+        return np.concatenate(numbers).astype(kind)
 
-    def _some_numbers(self, texts: pl.Series) -> pl.Series:
-        """Numbers of some rows, whose new texts are counted. The column's lock is held."""
-        name, dtype = texts.name, self._empty[texts.name].dtype
+    def _some_numbers(self, name: str, texts: pl.Series) -> Numbers:
+        """Numbers of some texts, of which those that are new are counted. The column's lock is held."""
+        import numpy as np
+
+        dtype = self._empty[name].dtype
         numbers = texts.cast(dtype).to_physical()
         highest = numbers.max()
         if isinstance(highest, int) and highest >= self._different[name]:
@@ -84,4 +107,6 @@ class CodedAlike:
             said = new.cat.to(dtype).cast(pl.String).str.len_bytes().sum()
             self._bytes[name] += int(said) + _TEXT_BYTES * new.len()
             self._different[name] = highest + 1
-        return numbers
+        if numbers.null_count():
+            numbers = numbers.fill_null(np.iinfo(np.uint32).max)
+        return numbers.to_numpy()

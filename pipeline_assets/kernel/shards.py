@@ -10,10 +10,16 @@ holds for this process only: what was cut together may be stored so, but nobody 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
+
+from pipeline_assets.kernel.coded_rows import CodedRows
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _BY_CLIENT: Final = ("visitors", "visits", "clients")
 # Aspects of `counts` whose keys clients choose; the others are bounded by what there is to count.
@@ -21,27 +27,20 @@ _WIDE: Final = ("path", "not_found", "referrer", "error")
 _KEYS: Final = ("key_1", "key_2", "key_3")
 
 
-def cut(
-    rollup: str,
-    rows: pl.DataFrame,
-    shards: int,
-    as_kept: Callable[[pl.DataFrame], pl.DataFrame] = lambda rows: rows,
-) -> Iterator[tuple[int, pl.DataFrame]]:
-    """The rows of a rollup by the number of their shard, below `shards`; none has no row.
+def shard_numbers(rollup: str, rows: CodedRows, shards: int) -> npt.NDArray[np.unsignedinteger[Any]]:
+    """The number of each row's shard, below `shards`, in as few bytes as it needs.
 
-    `as_kept` says how they are kept; where they belong is told by their texts.
+    Numbers of one byte or two are sorted in a tenth of the time.
     """
+    import numpy as np
+
+    few = np.min_scalar_type(shards)
     if rollup in _BY_CLIENT:
-        number = pl.col("remote_host").hash()
-    elif rollup == "counts":
-        keys = [pl.col(key).hash(seed) for seed, key in enumerate(_KEYS)]
-        number = pl.when(pl.col("aspect").is_in(_WIDE)).then(keys[0] ^ keys[1] ^ keys[2]).otherwise(0)
-    else:
-        yield 0, as_kept(rows)
-        return
-    by_number = (
-        as_kept(rows)
-        .with_columns(rows.select(shard=number % shards))
-        .partition_by("shard", as_dict=True, include_key=False)
-    )
-    yield from ((shard, some) for (shard,), some in by_number.items())
+        return rows.told("remote_host", lambda hosts: hosts.hash() % shards).astype(few)
+    if rollup != "counts":
+        return np.zeros(rows.height, few)
+    number = np.zeros(rows.height, np.uint64)
+    for seed, key in enumerate(_KEYS):
+        number ^= rows.told(key, partial(pl.Series.hash, seed=seed))
+    is_wide = rows.told("aspect", lambda aspects: aspects.is_in(_WIDE).fill_null(value=False))
+    return np.where(is_wide, number % np.uint64(shards), 0).astype(few)

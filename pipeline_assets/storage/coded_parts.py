@@ -7,16 +7,19 @@ not: parts of few rows, which Polars reads (`parts.scan_table`), and what is don
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import polars as pl
 
+from pipeline_assets.kernel.coded_rows import CodedRows
 from pipeline_assets.storage.parts import check_types
 from pipeline_assets.storage.store import Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 
 def read_groups(
@@ -27,12 +30,73 @@ def read_groups(
     They have the columns of `schema`, and null in one that the part lacks. Texts are dictionaries where the
     part keeps them so. Raises `InvalidRowsError` as `scan_table` does.
     """
+    with store.open(path) as stream:
+        part, names = _opened(stream, schema, of)
+    last = part.metadata.num_row_groups - 1
+    if last < 0:
+        yield _as_catalogued(part.read(names), schema)
+    groups: list[int] = []
+    rows = 0
+    for group in range(last + 1):
+        groups.append(group)
+        rows += part.metadata.row_group(group).num_rows
+        if rows >= fewest_rows or group == last:
+            yield _as_catalogued(part.read_row_groups(groups, names, use_threads=False), schema)
+            groups, rows = [], 0
+
+
+def read_coded(
+    store: Store,
+    path: str,
+    schema: Mapping[str, pl.DataType],
+    of: str,
+    among: Mapping[str, Collection[Any]] | None = None,
+) -> CodedRows | None:
+    """Rows of a part as `scan_table` has them, with coded texts; of columns in `among` only those values.
+
+    None where there are no such rows. Where its statistics say so it is not read.
+    """
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    asked = among or {}
+    with store.open(path) as stream:
+        metadata = pq.read_metadata(stream)
+        groups = [number for number in range(metadata.num_row_groups) if _may_have(metadata, number, asked)]
+        if not groups:
+            return None
+        part, names = _opened(stream, schema, of)
+    table = part.read_row_groups(groups, names, use_threads=False)
+    rows = CodedRows.of_table(_as_catalogued(table, schema))
+    for name, values in asked.items():
+        wanted = rows.told(name, partial(_are_among, values=values))
+        if not wanted.all():
+            rows = rows.at(np.flatnonzero(wanted))
+    return rows if rows.height else None
+
+
+def _are_among(known: pl.Series, values: Collection[Any]) -> pl.Series:
+    return known.is_in(values).fill_null(value=False)
+
+
+def _may_have(metadata: Any, group: int, among: Mapping[str, Collection[Any]]) -> bool:
+    """Whether statistics leave it open that rows of a group have one of these values in each column."""
+    place = _places(metadata)
+    for name, values in among.items():
+        known = metadata.row_group(group).column(place[name]).statistics if name in place else None
+        if known is not None and known.has_min_max and not any(known.min <= of <= known.max for of in values):
+            return False
+    return True
+
+
+def _opened(stream: BinaryIO, schema: Mapping[str, pl.DataType], of: str) -> tuple[pq.ParquetFile, list[str]]:
+    """A part whose texts are read as dictionaries, where it keeps them so; and which columns it has."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # A part is some megabytes; its columns lie all over it.
-    with store.open(path) as stream:
-        data = pa.BufferReader(stream.read())
+    # It is some megabytes; its columns lie all over it.
+    stream.seek(0)
+    data = pa.BufferReader(stream.read())
     metadata = pq.read_metadata(data)
     types = metadata.schema.to_arrow_schema()
     # Its `empty_table` would import pandas.
@@ -41,24 +105,19 @@ def read_groups(
     check_types(there.schema, schema, of)
     names = [name for name in schema if name in there.columns]
     texts = [name for name in names if there.schema[name] == pl.String()]
-    part = pq.ParquetFile(data, metadata=metadata, read_dictionary=_in_dictionaries(metadata, texts))
-    if not metadata.num_row_groups:
-        yield _as_catalogued(part.read(names), schema)
-    groups: list[int] = []
-    rows = 0
-    for group in range(metadata.num_row_groups):
-        groups.append(group)
-        rows += metadata.row_group(group).num_rows
-        if rows >= fewest_rows or group == metadata.num_row_groups - 1:
-            yield _as_catalogued(part.read_row_groups(groups, names, use_threads=False), schema)
-            groups, rows = [], 0
+    coded = _in_dictionaries(metadata, texts)
+    return pq.ParquetFile(data, metadata=metadata, read_dictionary=coded), names
 
 
 def _in_dictionaries(metadata: Any, texts: list[str]) -> list[str]:
     """Those text columns that have a dictionary in every row group."""
-    place = {name: number for number, name in enumerate(metadata.schema.names)}
+    place = _places(metadata)
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     return [name for name in texts if all(group.column(place[name]).has_dictionary_page for group in groups)]
+
+
+def _places(metadata: Any) -> dict[str, int]:
+    return {name: number for number, name in enumerate(metadata.schema.names)}
 
 
 def _as_catalogued(rows: pa.Table, schema: Mapping[str, pl.DataType]) -> pa.Table:

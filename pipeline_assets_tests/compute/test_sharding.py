@@ -141,6 +141,26 @@ def test_few_rows_stay_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
         assert {name: len(frames) for name, frames in only.pieces().items()} == dict.fromkeys(ROLLUPS, 8)
 
 
+@pytest.mark.parametrize("texts", [4 << 20, 0])
+def test_rows_of_one_piece_alone_are_known_as_such(texts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of one are merged already, and those of several must not be taken for them."""
+    monkeypatch.setattr(sharding, "_TEXTS_BYTES", texts)
+    monkeypatch.setattr(sharding, "ROWS_TOGETHER", 3)
+    hosts = [["a", "b", None], ["b", "c"], ["c"], [], ["d", "d"]]
+    frames = [
+        pl.DataFrame({"remote_host": some, "piece": number}, {"remote_host": pl.String, "piece": pl.Int64})
+        for number, some in enumerate(hosts)
+    ]
+    with in_shards((("visits", frame) for frame in frames), 8) as shards:
+        found = [shard.pieces()["visits"] for shard in shards]
+    rows = [row for shard in found for frame in shard for row in frame.rows()]
+    assert sorted(rows, key=repr) == sorted((row for frame in frames for row in frame.rows()), key=repr)
+    for shard in found:
+        assert 0 not in {frame.height for frame in shard}
+        pieces = {piece for frame in shard for piece in frame["piece"]}
+        assert min(2, len(pieces)) <= len(shard) <= len(pieces)
+
+
 def test_frames_wait_in_their_order() -> None:
     frames = [pl.DataFrame({"text": [f"{number}"] * number}) for number in range(1, 4)]
     with Spill() as spill:
@@ -149,3 +169,11 @@ def test_frames_wait_in_their_order() -> None:
         assert [frame.rows() for frame in spill.frames(0)] == [frames[0].rows(), frames[2].rows()]
         assert [frame.rows() for frame in spill.frames(1)] == [frames[1].rows()]
         assert list(spill.frames(2)) == []
+
+
+def test_bytes_wait_behind_those_of_their_key() -> None:
+    with Spill() as spill:
+        spill.put_each("abc", memoryview(b"112333"), [2, 1, 3])
+        spill.put_each("abc", memoryview(b"4455"), [2, 0, 2])
+        assert [bytes(spill.joined(key)) for key in "abcd"] == [b"1144", b"2", b"33355", b""]
+        assert [spill.sizes(key) for key in "abcd"] == [[2, 2], [1], [3, 2], []]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from polars.testing import assert_frame_equal
 
 from pipeline_assets.kernel.schemas import SILVER_ERRORS, TIMESTAMP
-from pipeline_assets.storage.coded_parts import read_groups
+from pipeline_assets.storage.coded_parts import read_coded, read_groups
 from pipeline_assets.storage.encoding import Encoder
 from pipeline_assets.storage.folder_store import FolderStore
 from pipeline_assets.storage.quarantine import InvalidRowsError
@@ -57,3 +59,58 @@ def test_a_column_that_is_missing_is_null_and_another_type_is_told(tmp_path: Pat
     assert found.to_pydict() == {"new": [None] * 12, "level": rows["level"].to_list(), "newer": [None] * 12}
     with pytest.raises(InvalidRowsError, match=r"it: .*level is String, want Int64"):
         list(read_groups(FolderStore(tmp_path), PART, {"level": pl.Int64()}, "it", 1))
+
+
+@pytest.mark.parametrize(
+    ("among", "wanted"),
+    [
+        ({}, range(12)),
+        ({"line_number": (5, 6)}, (5, 6)),
+        ({"line_number": range(2, 6)}, range(2, 6)),
+        ({"line_number": range(4, 9), "level": ["warn", "x"]}, (6,)),
+        ({"level": ["error"], "event_date": (date(2024, 1, 15),)}, (0, 3, 4, 7, 8, 11)),
+        ({"event_date": (date(2024, 1, 14),)}, ()),
+        ({"source_file": ["b"]}, ()),
+        ({"newer": [1]}, ()),
+    ],
+)
+def test_rows_are_chosen_by_what_they_have(
+    tmp_path: Path, among: dict[str, Any], wanted: range | tuple[int, ...]
+) -> None:
+    rows = a_part(tmp_path)
+    schema = {**SILVER_ERRORS.schema, "newer": pl.Int16(), "newest": pl.String()}
+    found = read_coded(FolderStore(tmp_path), PART, schema, "it", among)
+    if not wanted:
+        assert found is None
+        return
+    assert found is not None
+    assert {"level", "template", "source_file"} <= found.texts.keys()
+    lacking = pl.lit(None, pl.Int16()).alias("newer"), pl.lit(None, pl.String()).alias("newest")
+    assert_frame_equal(found.frame(schema), rows[list(wanted)].with_columns(lacking))
+
+
+def test_what_statistics_rule_out_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_part(tmp_path)
+    read: list[list[int]] = []
+    whole = pq.ParquetFile.read_row_groups
+
+    def noted(part: pq.ParquetFile, groups: list[int], *args: Any, **options: Any) -> pa.Table:
+        read.append(groups)
+        return whole(part, groups, *args, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_groups", noted)
+    store, schema = FolderStore(tmp_path), SILVER_ERRORS.schema
+    assert read_coded(store, PART, schema, "it", {"line_number": (12,)}) is None
+    assert read_coded(store, PART, schema, "it", {"line_number": (3, 9)}) is not None
+    assert read == [[0, 2]]
+
+
+def test_a_part_without_rows_and_one_of_another_type(tmp_path: Path) -> None:
+    store, schema = FolderStore(tmp_path), {"level": pl.String(), "hits": pl.Int64()}
+    store.write_parquet("empty.parquet", pl.DataFrame(schema=schema))
+    assert read_coded(store, "empty.parquet", schema, "it") is None
+    store.write_parquet("polars.parquet", pl.DataFrame({"level": ["a", None, "a"], "hits": [1, 2, 3]}))
+    found = read_coded(store, "polars.parquet", schema, "it", {"level": ["a"], "hits": [3, 4]})
+    assert found is not None and found.frame(schema).rows() == [("a", 3)]
+    with pytest.raises(InvalidRowsError, match=r"it: .*level is String, want Int64"):
+        read_coded(store, "polars.parquet", {"level": pl.Int64()}, "it")

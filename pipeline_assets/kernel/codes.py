@@ -64,15 +64,16 @@ def of_few(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
 
     numbers = texts.to_physical()
     highest = numbers.max()
-    if not isinstance(highest, int) or highest <= _MANY_TEXTS:
-        return numbers, spellings(texts)
-    found = np.zeros(highest + 1, np.bool_)
+    every = pl.int_range(highest + 1 if isinstance(highest, int) else 0, dtype=pl.UInt32, eager=True)
+    if every.len() <= _MANY_TEXTS:
+        return numbers, _said(every, texts.dtype)
+    found = np.zeros(every.len(), np.bool_)
     found[without_null(numbers, 0).to_numpy()] = True
-    some = np.flatnonzero(found)
-    if len(some) > highest // 2:
-        return numbers, spellings(texts)
+    some = every.filter(pl.Series(found))
+    if some.len() > every.len() // 2:
+        return numbers, _said(every, texts.dtype)
     places = pl.Series(np.cumsum(found, dtype=np.uint32) - np.uint32(1))
-    return places.gather(numbers), _said(pl.Series(some.astype(np.uint32)), texts.dtype)
+    return places.gather(numbers), _said(some, texts.dtype)
 
 
 def _said(numbers: pl.Series, dtype: pl.DataType) -> pl.Series:
@@ -161,10 +162,14 @@ def numbered(columns: Sequence[pl.Series]) -> Words:
         if different <= 2 and not codes.null_count():  # one text in all rows
             continue
         these = without_null(codes.cast(pl.UInt64), different - 1).to_numpy()
+        if not highest:
+            numbers, highest = these, different - 1
+            continue
         if (highest + 1) * different > NUMBERS:
             numbers = np.unique(numbers, return_inverse=True)[1].astype(np.uint64)
             highest = int(numbers.max())
-        numbers = numbers * np.uint64(different) + these
+        numbers = numbers * np.uint64(different)
+        numbers += these
         highest = (highest + 1) * different - 1
     return numbers
 

@@ -127,21 +127,25 @@ def _adding_up(
         groups = Groups.of(rows, keys)
         if len(groups) == rows.height:
             return rows
+
+        def joined(groups: Groups) -> pl.DataFrame:
+            found: pl.DataFrame = rows.select(keys)[groups.first]
+            return found.with_columns(
+                *(groups.total(rows[name]) for name in sums),
+                *(groups.least(rows[name]) for name in earliest),
+                *(groups.most(rows[name]) for name in latest),
+                *_least([rows[name] for name in determined], groups),
+                *(
+                    sketches.union_of(rows[name].gather(groups.order), groups.number, len(groups))
+                    for name in sets
+                ),
+            ).select(rows.columns)
+
+        if not sets:
+            return joined(groups)
         is_alone = groups.sizes == 1
-        several = groups.only(~is_alone)
-        joined = rows.select(keys)[several.first].with_columns(
-            *(several.total(rows[name]) for name in sums),
-            *(several.least(rows[name]) for name in earliest),
-            *(several.most(rows[name]) for name in latest),
-            *_least([rows[name] for name in determined], several),
-            *(
-                sketches.union_of(rows[name].gather(several.order), several.number, len(several))
-                for name in sets
-            ),
-        )
-        # Most rows of a day that is merged again are alone.
         alone: pl.DataFrame = rows[groups.first[is_alone]]
-        return pl.concat([alone, joined.select(rows.columns)], rechunk=True)
+        return pl.concat([alone, joined(groups.only(~is_alone))], rechunk=True)
 
     return merge
 

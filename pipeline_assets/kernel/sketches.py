@@ -84,35 +84,49 @@ def _sets_of(lists: pl.Series) -> pl.Series:
 
 
 def union_of(lists: pl.Series, number: npt.NDArray[np.int64], groups: int) -> pl.Series:
-    """The union of each of so many groups of sets; `number` is that of a list's group."""
+    """The union of each of so many groups of sets; `number` is that of a list's group, and they ascend."""
     import numpy as np
 
     hashes = lists.list.explode(keep_nulls=False, empty_as_null=False).to_numpy()
-    sizes = lists.list.len().fill_null(0).to_numpy()
-    return sets_of(np.repeat(number.view(np.uint64), sizes), hashes, groups).alias(lists.name)
+    both = np.repeat(number.view(np.uint64) << np.uint64(_BITS), lists.list.len().fill_null(0).to_numpy())
+    both |= hashes.view(np.uint32)
+    # Sets are sorted: what looks for stretches in order takes a third of the time of any other way.
+    both.sort(kind="stable")
+    return _of_sorted(both, groups).alias(lists.name)
 
 
 def sets_of(number: Words, hashes: npt.NDArray[np.int32], groups: int) -> pl.Series:
     """The set of each of so many groups; `number` is that of a hash's group. All are sorted at once."""
     import numpy as np
+
+    both = (number << np.uint64(_BITS)) | hashes.view(np.uint32)
+    return _of_sorted(pl.Series(both).sort().to_numpy(), groups)
+
+
+def _of_sorted(both: Words, groups: int) -> pl.Series:
+    """The sets of groups, from each one's number and a hash in one, in order."""
+    import numpy as np
     import pyarrow as pa
 
     from pipeline_assets.kernel.words import series
 
-    both = (number << np.uint64(_BITS)) | hashes.view(np.uint32)
-    both = pl.Series(both).sort().to_numpy()
     differs = np.ones(len(both), np.bool_)
     differs[1:] = both[1:] != both[:-1]
     both = both[differs]
-    number = (both >> np.uint64(_BITS)).view(np.int64)
-    found = np.bincount(number, minlength=groups)
-    if (found > SIZE).any():
-        both = both[np.arange(len(both)) - np.repeat(np.cumsum(found) - found, found) < SIZE]
-    values = (both & np.uint64((1 << _BITS) - 1)).astype(np.int32)
-    bounds = np.append(0, np.cumsum(np.minimum(found, SIZE)))
+    found = np.bincount((both >> np.uint64(_BITS)).view(np.int64), minlength=groups)
+    ends = np.cumsum(found)
+    are_many = found > SIZE
+    if are_many.any():
+        # How far it is in ranges that are left out: 1 inside, 0 outside.
+        is_beyond = np.zeros(len(both) + 1, np.int8)
+        is_beyond[(ends - found + SIZE)[are_many]] += 1
+        is_beyond[ends[are_many]] -= 1
+        both = both[np.cumsum(is_beyond[:-1], dtype=np.int8) == 0]
+        ends = np.cumsum(np.minimum(found, SIZE))
+    both &= np.uint64((1 << _BITS) - 1)
     arrays = [
         pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(array)])
-        for kind, array in ((pa.int64(), bounds), (pa.int32(), values))
+        for kind, array in ((pa.int64(), np.append(0, ends)), (pa.int32(), both.astype(np.int32)))
     ]
     return series("", pa.LargeListArray.from_arrays(*arrays))
 

@@ -69,7 +69,7 @@ def older_version() -> Iterator[None]:
         (schemas.SERVING, serving),
         (schemas.GOLD, {"traffic": schemas.GOLD_TRAFFIC}),
         (rollups.ROLLUPS, {"traffic": rollups.ROLLUPS["traffic"]}),
-        (projections.PROJECTIONS, {"traffic_hourly": projections.Projection(hourly, keys)}),
+        (projections.PROJECTIONS, {"traffic_hourly": projections.Projection(hourly, ("traffic",), keys)}),
         (tables.TABLES, {**serving, **schemas.MODEL, **records}),
     ]
     with contextlib.ExitStack() as stack:

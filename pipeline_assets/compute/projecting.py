@@ -17,8 +17,9 @@ import polars as pl
 
 from pipeline_assets.compute.abreast import abreast, taken
 from pipeline_assets.compute.context import Context
-from pipeline_assets.compute.sharding import Pieces, packed
+from pipeline_assets.compute.sharding import Pieces
 from pipeline_assets.compute.waiting import Waiting
+from pipeline_assets.kernel.codes import plain
 from pipeline_assets.kernel.projections import AS_LARGE_AS_THE_STATE, PROJECTIONS, State, prepared
 from pipeline_assets.kernel.rollups import ROLLUPS
 from pipeline_assets.models.bot_ranges import BotRanges
@@ -58,6 +59,7 @@ class Gathered:
         self.hours: list[State] = []
         self._rows: dict[str, list[pl.DataFrame]] = {}
         self._most: dict[str, int] = {}
+        self._bounds: dict[str, pl.DataFrame] = {}
         # The last one is not settled, if any rows have been taken.
         self._waiting: list[Waiting] = []
         self._is_open = False
@@ -81,7 +83,9 @@ class Gathered:
         self.people.append(_by_itself(given.people))
         self.hours.append({name: _by_itself(rows) for name, rows in given.hours.items()})
         for name, rows in given.rows.items():
-            self._gather(name, [_by_itself(rows)])
+            bounds = self._bounds.get(name)
+            some = rows if bounds is None else PROJECTIONS[name].within(rows, bounds)
+            self._gather(name, [_by_itself(some)])
 
     def take_all(self, other: Gathered) -> None:
         """Take what another has gathered, with what waits for it; it has nothing then."""
@@ -107,6 +111,8 @@ class Gathered:
         gathered += rows
         if sum(each.height for each in gathered) > self._most.get(name, _GATHERED_ROWS):
             gathered[:] = [self._few(name)]
+            if name in PROJECTIONS and (bounds := PROJECTIONS[name].bounds(gathered[0])) is not None:
+                self._bounds[name] = bounds
             self._most[name] = max(_GATHERED_ROWS, 2 * gathered[0].height)
 
     def _few(self, name: str) -> pl.DataFrame:
@@ -121,7 +127,7 @@ class Gathered:
             if name == AS_LARGE_AS_THE_STATE:
                 yield name, chain.from_iterable(map(Waiting.frames, self._waiting))
             else:
-                yield name, projection.table([self._few(name)])
+                yield name, projection.table(self._rows.get(name, []))
         yield _PROFILES, self._few(_PROFILES)
 
 
@@ -184,7 +190,11 @@ def _by_itself(rows: pl.DataFrame) -> pl.DataFrame:
 
     Over a day of 40 shards that came to 90 MB.
     """
-    return pl.read_ipc_stream(BytesIO(packed(rows)))
+    if pl.String not in rows.dtypes:
+        return plain(rows)
+    sink = BytesIO()
+    plain(rows).write_ipc_stream(sink)
+    return pl.read_ipc_stream(BytesIO(sink.getbuffer()))
 
 
 def projected(rollups: State, known_bots: BotRanges | None) -> Given:
@@ -192,9 +202,9 @@ def projected(rollups: State, known_bots: BotRanges | None) -> Given:
     state = prepared(rollups)
     large = PROJECTIONS[AS_LARGE_AS_THE_STATE].coded_table(state)
     rows = {
-        name: projection.few([projection.rows(state)])
+        name: projection.rows(state)
         for name, projection in PROJECTIONS.items()
-        if name != AS_LARGE_AS_THE_STATE
+        if name != AS_LARGE_AS_THE_STATE and projection.has_rows(state)
     }
     rows[_PROFILES] = profile_clients(state, known_bots)
     return Given(rows, large, people_by_hour(state), of_hours(state))

@@ -51,6 +51,11 @@ def spelled(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.with_columns(selectors.categorical().cast(pl.String))
 
 
+def plain(rows: pl.DataFrame) -> pl.DataFrame:
+    """As `spelled`, of rows that are there. What was a number has its text for itself, and no other one."""
+    return rows.with_columns(selectors.categorical().cast(pl.String))
+
+
 def spellings(texts: pl.Series) -> pl.Series:
     """What the numbers of a coded column stand for, from 0 to the highest; some may be no row's."""
     highest = texts.to_physical().max()

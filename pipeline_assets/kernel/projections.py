@@ -16,12 +16,13 @@ import polars as pl
 
 from pipeline_assets.kernel import histograms
 from pipeline_assets.kernel.clean import status_class
-from pipeline_assets.kernel.codes import answers, coded, in_order, spelled
+from pipeline_assets.kernel.codes import answers, coded, in_order, plain
+from pipeline_assets.kernel.most import beyond_bounds, beyond_most, bounds
 from pipeline_assets.kernel.referrers import host_of
 from pipeline_assets.kernel.schemas import SERVING
 
 State = Mapping[str, pl.DataFrame]
-# Beside the rollups of a state: its visitors by day.
+# Beside the rollups of a state: its visitors by day. Each aspect of `counts` is there by its own name.
 OF_THE_DAY: Final = "visitors_of_the_day"
 
 # Rows of a site and day in a table by text that clients choose: a scanner may ask for a million paths.
@@ -42,13 +43,15 @@ _SHARED: Final = {"clients": ("site", "remote_host"), "visits": ("site", "remote
 class Projection:
     """A serving table: what a state, or a shard of one, gives to it, and the rows of what they give.
 
-    `keys` are sorted by. With `adds_up` rows of equal keys of two shards are one, whose `sums` are added;
-    else no two shards have a key in common. Where `by` is given, the `ROW_LIMIT` rows of a site and day with
-    most of it are kept, ties broken by their keys, and all others are one row, whose keys are null and whose
-    `times` are the earliest and the latest. Which rows are kept depends on the whole day alone.
+    `of` names what of a prepared state it is made of; without any of that it has no rows. `keys` are sorted
+    by. With `adds_up` rows of equal keys of two shards are one, whose `sums` are added; else no two shards
+    have a key in common. Where `by` is given, the `ROW_LIMIT` rows of a site and day with most of it are
+    kept, ties broken by their keys, and all others are one row, whose keys are null and whose `times` are the
+    earliest and the latest. Which rows are kept depends on the whole day alone.
     """
 
     rows: Callable[[State], pl.DataFrame]
+    of: tuple[str, ...]
     keys: tuple[str, ...]
     sums: tuple[str, ...] = ()
     adds_up: bool = False
@@ -57,12 +60,18 @@ class Projection:
 
     def __call__(self, state: State) -> pl.DataFrame:
         """The table's rows of a whole state."""
-        return self.table([self.rows(state)])
+        return self.table([self.rows(state)] if self.has_rows(state) else [])
+
+    def has_rows(self, state: State) -> bool:
+        """Whether the state may give a row to the table."""
+        return any(name in state and state[name].height for name in self.of)
 
     def table(self, given: Sequence[pl.DataFrame]) -> pl.DataFrame:
         """The table's rows of what all shards give to it."""
-        rows = self._met(given)
         table = SERVING[self.rows.__name__]
+        if not given:
+            return table.empty()
+        rows = self._met(given)
         shaped = (self._limited(rows) if self.by else rows).select(table.column_names)
         return shaped.cast(table.schema).sort(self.keys, nulls_last=True)
 
@@ -73,8 +82,23 @@ class Projection:
 
     def few(self, given: Sequence[pl.DataFrame]) -> pl.DataFrame:
         """What several shards give, as one that gives the same to the table, in no more rows than matter."""
-        rows = self._met([spelled(each.lazy()).collect() for each in given])
-        return self._limited(rows) if self.by and not self.adds_up else rows
+        rows = self._met(given)
+        return self._limited(rows) if self._is_limited else rows
+
+    @property
+    def _is_limited(self) -> bool:
+        return bool(self.by) and not self.adds_up
+
+    def bounds(self, few: pl.DataFrame) -> pl.DataFrame | None:
+        """What a row of another shard must have to be one of the `few` by itself, if these are chosen."""
+        if not self._is_limited:
+            return None
+        most = few.remove(pl.col(_REST)) if _REST in few.columns else few
+        return bounds(most, self.by, self.keys[2], ROW_LIMIT)
+
+    def within(self, rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+        """The rows of a shard, of which those beyond these bounds are one by site and day."""
+        return self._with_rest(rows, beyond_bounds(rows, found, self.by, self.keys[2]))
 
     def _met(self, given: Sequence[pl.DataFrame]) -> pl.DataFrame:
         if len(given) == 1:
@@ -84,24 +108,23 @@ class Projection:
 
     def _limited(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows with most; those that are none of them are one, which `is_rest`."""
-        if rows.group_by(_DAY).len()["len"].le(ROW_LIMIT).all():
-            return rows.drop(_REST, strict=False)
-        # What other shards have left out comes behind the rows that may be kept: there are enough of these.
-        if _REST not in rows.columns:
-            rows = rows.with_columns(pl.lit(value=False).alias(_REST))
-        order = [*_DAY, _REST, self.by, *self.keys]
-        ordered = (
-            rows.with_columns(pl.col(_REST).fill_null(value=False))
-            .sort(order, descending=[name == self.by for name in order], nulls_last=True)
-            .with_columns(place=pl.int_range(pl.len()).over(_DAY))
-        )
-        is_other = pl.col("place") >= ROW_LIMIT
-        others = ordered.filter(is_other)
-        if not others.height:
-            return ordered.drop("place", _REST)
+        by = rows[self.by]
+        if _REST in rows.columns:
+            # What others have left out comes last: there are enough rows that may be kept.
+            by = by.set(rows[_REST].fill_null(value=False), -1)
+        return self._with_rest(rows, beyond_most(rows, by, self.keys[2:], ROW_LIMIT))
+
+    def _with_rest(self, rows: pl.DataFrame, is_other: pl.Series | None) -> pl.DataFrame:
+        """The rows, of which these others are one by site and day, which `is_rest`."""
+        if is_other is None or not is_other.any():
+            return rows
         times = (pl.col(self.times[0]).min(), pl.col(self.times[1]).max()) if self.times else ()
-        rest = others.group_by(_DAY).agg(pl.col(self.sums).sum(), *times, pl.lit(value=True).alias(_REST))
-        return pl.concat([ordered.filter(~is_other).drop("place"), rest], how="diagonal")
+        rest = (
+            rows.filter(is_other)
+            .group_by(_DAY)
+            .agg(pl.col(self.sums).sum(), *times, pl.lit(value=True).alias(_REST))
+        )
+        return pl.concat([rows.remove(is_other), rest], how="diagonal")
 
 
 def prepared(state: State) -> State:
@@ -112,11 +135,21 @@ def prepared(state: State) -> State:
     """
     visitors = coded(state["visitors"].lazy(), _VISITOR_TEXTS).collect()
     alike = {
-        name: state[name].with_columns(pl.col(text).cast(visitors.schema[text]) for text in shared)
+        name: state[name].with_columns(
+            pl.col(text).cast(visitors.schema[text])
+            for text in shared
+            if state[name].schema[text] != visitors.schema[text]
+        )
         for name, shared in _SHARED.items()
     }
-    few = {name: spelled(state[name].lazy()).collect() for name in ("traffic", "counts")}
-    return {**state, **few, **alike, "visitors": visitors, OF_THE_DAY: _of_the_day(visitors)}
+    aspects = state["counts"].partition_by("aspect", as_dict=True)
+    return {
+        **{str(aspect): rows for (aspect,), rows in aspects.items()},
+        **state,
+        **alike,
+        "visitors": visitors,
+        OF_THE_DAY: _of_the_day(visitors),
+    }
 
 
 def _of_the_day(visitors: pl.DataFrame) -> pl.DataFrame:
@@ -139,9 +172,10 @@ def traffic_hourly(state: State) -> pl.DataFrame:
     """Hits, bytes and distinct visitors by hour (columns: `schemas.SERVING_TRAFFIC_HOURLY`)."""
     traffic = state["traffic"].with_columns(status_class=status_class(), visitors=pl.lit(0, pl.Int64))
     # The rows of traffic are in one shard, and visitors are in all.
-    visitors = spelled(_by_hour(state).lazy().group_by(_HOURLY).agg(visitors=pl.len().cast(pl.Int64)))
-    rows = pl.concat([traffic, visitors.collect()], how="diagonal")
-    return _added_up(rows, _HOURLY, ("hits", "bytes", "visitors"))
+    visitors = _by_hour(state).group_by(_HOURLY).agg(visitors=pl.len().cast(pl.Int64))
+    sums = (*_HITS, "visitors")
+    rows = [_added_up(traffic, _HOURLY, sums), visitors.with_columns(hits=_NOTHING, bytes=_NOTHING)]
+    return _added_up(pl.concat([plain(each.select(*_HOURLY, *sums)) for each in rows]), _HOURLY, sums)
 
 
 def traffic_minutely(state: State) -> pl.DataFrame:
@@ -196,7 +230,7 @@ def not_found_daily(state: State) -> pl.DataFrame:
 def referrers_daily(state: State) -> pl.DataFrame:
     """Requests by where they came from (columns: `schemas.SERVING_REFERRERS_DAILY`)."""
     rows = _aspect(state, "referrer", "kind", "referrer", "search_phrase")
-    return rows.with_columns(host=host_of(pl.col("referrer")))
+    return rows.with_columns(host=host_of(pl.col("referrer").cast(pl.String)))
 
 
 def agents_daily(state: State) -> pl.DataFrame:
@@ -234,8 +268,7 @@ def sizes_and_times_daily(state: State) -> pl.DataFrame:
     """Histograms and quantiles (columns: `schemas.SERVING_SIZES_AND_TIMES_DAILY`)."""
     keys = [*_DAY, "measure"]
     return (
-        state["counts"]
-        .filter(pl.col("bucket").is_not_null())
+        pl.concat(state[measure] for measure in _MEASURES if measure in state)
         .rename({"aspect": "measure", "bytes": "total"})
         .sort(*keys, "bucket")
         .group_by(keys, maintain_order=True)
@@ -264,38 +297,48 @@ _HOURLY: Final = ("event_date", "hour", "site", "status_class", "is_bot")
 _MINUTELY: Final = ("event_date", "hour", "minute", "site", "status_class", "is_bot")
 _AGENT: Final = ("is_bot", "bot", "browser", "browser_version", "os", "device")
 _HITS: Final = ("hits", "bytes")
+_NOTHING: Final = pl.lit(0, pl.Int64)
+_MEASURES: Final = ("bytes", "duration_us")
 _REFERRER: Final = ("kind", "host", "referrer", "search_phrase")
 
 PROJECTIONS: Final[Mapping[str, Projection]] = {
     projection.rows.__name__: projection
     for projection in (
-        Projection(traffic_hourly, _HOURLY, (*_HITS, "visitors"), adds_up=True),
-        Projection(traffic_minutely, _MINUTELY, _HITS, adds_up=True),
+        Projection(traffic_hourly, ("traffic", "visitors"), _HOURLY, (*_HITS, "visitors"), adds_up=True),
+        Projection(traffic_minutely, ("traffic",), _MINUTELY, _HITS, adds_up=True),
         Projection(
             visitors_daily,
+            ("visitors",),
             _DAY,
             (*_HITS, "visitors", "bot_visitors", "visitors_goaccess"),
             adds_up=True,
         ),
-        Projection(status_daily, (*_DAY, "status"), _HITS, adds_up=True),
-        Projection(methods_daily, (*_DAY, "method", "protocol"), _HITS, adds_up=True),
-        Projection(paths_daily, (*_DAY, "path", "kind"), (*_HITS, "failures"), by="hits"),
-        Projection(not_found_daily, (*_DAY, "path", "referrer"), _HITS, by="hits"),
-        Projection(referrers_daily, (*_DAY, *_REFERRER), _HITS, by="hits"),
-        Projection(agents_daily, (*_DAY, *_AGENT), (*_HITS, "visitors"), adds_up=True, by="hits"),
+        Projection(status_daily, ("traffic",), (*_DAY, "status"), _HITS, adds_up=True),
+        Projection(methods_daily, ("traffic",), (*_DAY, "method", "protocol"), _HITS, adds_up=True),
+        Projection(paths_daily, ("path",), (*_DAY, "path", "kind"), (*_HITS, "failures"), by="hits"),
+        Projection(not_found_daily, ("not_found",), (*_DAY, "path", "referrer"), _HITS, by="hits"),
+        Projection(referrers_daily, ("referrer",), (*_DAY, *_REFERRER), _HITS, by="hits"),
         Projection(
-            clients_daily, (*_DAY, "remote_host", "is_bot"), (*_HITS, "failures", "agents"), by="hits"
+            agents_daily, (OF_THE_DAY,), (*_DAY, *_AGENT), (*_HITS, "visitors"), adds_up=True, by="hits"
         ),
-        Projection(visits_daily, (*_DAY, "started_at", "remote_host", "user_agent")),
-        Projection(sizes_and_times_daily, (*_DAY, "measure")),
+        Projection(
+            clients_daily,
+            (OF_THE_DAY,),
+            (*_DAY, "remote_host", "is_bot"),
+            (*_HITS, "failures", "agents"),
+            by="hits",
+        ),
+        Projection(visits_daily, ("visits",), (*_DAY, "started_at", "remote_host", "user_agent")),
+        Projection(sizes_and_times_daily, _MEASURES, (*_DAY, "measure")),
         Projection(
             errors_daily,
+            ("error",),
             (*_DAY, "level", "module", "template"),
             ("entries",),
             by="entries",
             times=("first_seen", "last_seen"),
         ),
-        Projection(quality_daily, (*_DAY, "fate", "reason"), ("lines",), adds_up=True),
+        Projection(quality_daily, ("line",), (*_DAY, "fate", "reason"), ("lines",), adds_up=True),
     )
 }
 assert PROJECTIONS.keys() == SERVING.keys()
@@ -310,8 +353,7 @@ def _by_hour(state: State) -> pl.DataFrame:
 
 def _aspect(state: State, aspect: str, *keys: str) -> pl.DataFrame:
     """The rows of one aspect of `counts`, with its keys under their own names."""
-    names = {f"key_{number}": key for number, key in enumerate(keys, 1)}
-    return state["counts"].filter(pl.col("aspect") == aspect).rename(names)
+    return state[aspect].rename({f"key_{number}": key for number, key in enumerate(keys, 1)})
 
 
 def _as_goaccess_keeps_it(user_agents: pl.Series) -> pl.Series:

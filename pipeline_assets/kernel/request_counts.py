@@ -108,7 +108,8 @@ def counts(ordered: ByVisitor) -> pa.Table:
             every,
             {"key_1": texts["referrer_kind"], "key_2": referrer, "key_3": texts["search_phrase"]},
             {"bytes": size},
-            told_by=(texts["referrer_kind"], texts["referer"]),
+            # What a Referer says follows from it, but for its kind, which is that at a site.
+            by=[texts["referrer_kind"], _told(texts["referer"], referrer, texts["search_phrase"])],
         ),
         # Whether the lines say their site themselves; if not, the site has files of its own.
         _counted(
@@ -160,26 +161,22 @@ def _counted(
     keys: Mapping[str, Texts | Places],
     sums: Mapping[str, Places] | None = None,
     *,
-    told_by: Sequence[Texts] = (),
+    by: Sequence[Texts | Column] = (),
     is_dated: bool = False,
 ) -> pa.Table:
     """Some of the rows, or all, counted by landed file, event day, site and these keys, with what adds up.
 
-    `told_by` are columns that tell the keys, of fewer different values together: rows are counted by these
-    first.
+    `by` are columns of all rows that differ where the keys do, and have fewer numbers.
     """
+    columns = by or [
+        key.at(rows) if isinstance(key, Texts) else from_zero(key[rows]) for key in keys.values()
+    ]
     place = from_zero(requests.place[rows])
-    columns = [key.at(rows) if isinstance(key, Texts) else from_zero(key[rows]) for key in keys.values()]
-    by = [column.at(rows) for column in told_by] or columns
     groups = _grouped(
-        joined([place, *by], len(place[0])),
+        joined([place, *columns], len(place[0])),
         {name: values[rows] for name, values in (sums or {}).items()},
         requests.moment[rows] if is_dated else None,
     )
-    if told_by:
-        row = groups["row"].to_numpy()
-        few = [column.at(row) for column in columns if isinstance(column, Texts)]
-        groups = _added_up(groups, joined([(place[0][row], place[1]), *few], len(row)))
     row = groups["row"].to_numpy()
     here = row if isinstance(rows, slice) else rows[row]
     said = {
@@ -191,10 +188,17 @@ def _counted(
     return rows_of(GOLD_COUNTS, known, aspect=aspect, **said, **nothing)
 
 
-def _added_up(groups: pl.DataFrame, number: Words) -> pl.DataFrame:
-    """Groups with the same number as one: its `row` is that of one of them, and all else adds up."""
-    rows = groups.with_columns(number=number).group_by("number")
-    return rows.agg(pl.col("row").first(), pl.exclude("row").sum()).drop("number")
+def _told(by: Texts, *texts: Texts) -> Column:
+    """A number for each row, the same where all of these columns are, which follow from its text."""
+    import numpy as np
+
+    said = []
+    for column in texts:
+        numbers = np.full(by.size, column.size - 1)
+        numbers[by.numbers] = column.numbers
+        said.append((numbers, column.size))
+    different, places = np.unique(joined(said, by.size), return_inverse=True)
+    return places.take(by.numbers), len(different)
 
 
 def _grouped(number: Words, sums: Mapping[str, Places], moments: Places | None = None) -> pl.DataFrame:

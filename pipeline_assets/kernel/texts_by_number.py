@@ -187,7 +187,8 @@ def _indices(indices: pa.Array, of_null: int) -> Numbers:
     if not indices.null_count:
         return numbers
     are_there = np.unpackbits(np.frombuffer(there, np.uint8), count=end, bitorder="little")[begin:]
-    return np.where(are_there.view(np.bool_), numbers, np.int32(of_null))
+    # As `where` would choose, but that nulls which come at random cost it a missed branch each.
+    return (numbers - np.int32(of_null)) * are_there + np.int32(of_null)
 
 
 def _with_null(known: pl.Series) -> pl.Series:

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
+from pipeline_assets.kernel.codes import ascending
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -100,7 +102,7 @@ def sets_of(number: Words, hashes: npt.NDArray[np.int32], groups: int) -> pl.Ser
     import numpy as np
 
     both = (number << np.uint64(_BITS)) | hashes.view(np.uint32)
-    return _of_sorted(pl.Series(both).sort().to_numpy(), groups)
+    return _of_sorted(ascending(both), groups)
 
 
 def _of_sorted(both: Words, groups: int) -> pl.Series:

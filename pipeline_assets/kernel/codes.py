@@ -194,5 +194,5 @@ def sorting(numbers: Words) -> npt.NDArray[np.int64]:
 
 
 def ascending(numbers: Words) -> Words:
-    """The numbers in their order. Several threads take twice the CPU time, and there is other work for them."""
+    """The numbers in their order. More threads take twice the CPU time, and there is other work for them."""
     return pl.Series(numbers).sort(multithreaded=False).to_numpy()

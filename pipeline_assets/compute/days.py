@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Final
 
 import polars as pl
@@ -413,16 +413,20 @@ def _given_rows(
 
 
 def _given_coded(context: Context, day: date, view: UnitView, live: Live) -> Iterator[Piece]:
-    """As `_given_rows`, of units that give many rows together."""
-    for name in ROLLUPS:
-        for part in view.gold.parts_of(name):
-            if not (files := live.get(part.attempt)):
-                continue
-            among = {"event_date": (day,), "source_file": sorted(files)}
-            (path,) = part_paths("gold", view.unit, [part])
-            rows = read_coded(context.store, path, LAYERS["gold"][name].schema, f"gold/{view.unit}", among)
-            if rows is not None:
-                yield name, rows
+    """As `_given_rows`, of units that give many rows together.
+
+    Parts of rollups come in turn: those of the same part of silver have the same clients' dictionary.
+    """
+    by_name = [view.gold.parts_of(name) for name in ROLLUPS]
+    for part in filter(None, chain.from_iterable(zip_longest(*by_name))):
+        if not (files := live.get(part.attempt)):
+            continue
+        among = {"event_date": (day,), "source_file": sorted(files)}
+        (path,) = part_paths("gold", view.unit, [part])
+        schema = LAYERS["gold"][part.table].schema
+        rows = read_coded(context.store, path, schema, f"gold/{view.unit}", among)
+        if rows is not None:
+            yield part.table, rows
 
 
 def _proven(day: date, view: UnitView, live: Live, pieces: Iterable[Piece]) -> Iterator[Piece]:

@@ -43,6 +43,9 @@ class CodedAlike:
         self._different: Counter[str] = Counter()
         # Categories go when no column has them any more.
         self._empty: dict[str, pl.Series] = {}
+        # The dictionary that came last is that of the next rows, as a rule: three rollups of a part have the
+        # same clients. To compare 20,000 texts takes a tenth of the time of looking each of them up.
+        self._last: dict[str, tuple[pl.Series, Numbers]] = {}
         # Threads that code the same column would wait for each other at every row.
         self._locks: dict[str, threading.Lock] = {}
 
@@ -56,13 +59,13 @@ class CodedAlike:
         numbers: dict[str, Numbers] = {}
         texts: list[pl.Series] = []
         for name, column in rows.texts.items():
-            known = self._of_column(name, column.known[:-1])
+            known = self._of_column(name, column.known[:-1], is_dictionary=True)
             if known is None:
                 texts.append(column.plain().alias(name))
             else:
                 numbers[name] = np.append(known, ~known.dtype.type(0)).take(column.numbers)
         for name in (name for name, dtype in rows.others.schema.items() if dtype == pl.String):
-            known = self._of_column(name, rows.others[name])
+            known = self._of_column(name, rows.others[name], is_dictionary=False)
             if known is not None:
                 numbers[name] = known
         return numbers, rows.others.drop(name for name in numbers if name in rows.others).with_columns(texts)
@@ -78,25 +81,36 @@ class CodedAlike:
             if name in rows.columns and rows.schema[name] != pl.String
         )
 
-    def _of_column(self, name: str, texts: pl.Series) -> Numbers | None:
+    def _of_column(self, name: str, texts: pl.Series, *, is_dictionary: bool) -> Numbers | None:
         """Numbers of texts; None where there are too many."""
         import numpy as np
 
         # In one step: of two threads that come first, both have the same lock.
         with self._locks.setdefault(name, threading.Lock()):
-            if name not in self._empty:
-                self._empty[name] = pl.Series(name, [], pl.Categorical(pl.Categories.random()))
-            numbers = []
-            for begin in range(0, max(1, texts.len()), _AT_ONCE):
-                if self._bytes[name] > self._most_bytes:
-                    return None
-                numbers.append(self._some_numbers(name, texts[begin : begin + _AT_ONCE]))
+            last, numbers = self._last.get(name, (None, None))
+            if last is None or not last.equals(texts):
+                numbers = self._numbers(name, texts)
+            if is_dictionary and numbers is not None:
+                self._last[name] = texts, numbers
             kind = np.min_scalar_type(self._different[name])
         # What stands for null is the highest number of any size.
-        return np.concatenate(numbers).astype(kind)
+        return None if numbers is None else numbers.astype(kind)
+
+    def _numbers(self, name: str, texts: pl.Series) -> Numbers | None:
+        """The same in four bytes each. The column's lock is held."""
+        import numpy as np
+
+        if name not in self._empty:
+            self._empty[name] = pl.Series(name, [], pl.Categorical(pl.Categories.random()))
+        found = []
+        for begin in range(0, max(1, texts.len()), _AT_ONCE):
+            if self._bytes[name] > self._most_bytes:
+                return None
+            found.append(self._some_numbers(name, texts[begin : begin + _AT_ONCE]))
+        return np.concatenate(found)
 
     def _some_numbers(self, name: str, texts: pl.Series) -> Numbers:
-        """Numbers of some texts, of which those that are new are counted. The column's lock is held."""
+        """Numbers of some texts, of which those that are new are counted."""
         import numpy as np
 
         dtype = self._empty[name].dtype

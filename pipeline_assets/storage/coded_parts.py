@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+# Values that rows have in some columns.
+Among = Mapping[str, Collection[Any]]
+
 
 def read_groups(
     store: Store, path: str, schema: Mapping[str, pl.DataType], of: str, fewest_rows: int
@@ -50,7 +53,7 @@ def read_coded(
     path: str,
     schema: Mapping[str, pl.DataType],
     of: str,
-    among: Mapping[str, Collection[Any]] | None = None,
+    among: Among | None = None,
 ) -> CodedRows | None:
     """Rows of a part as `scan_table` has them, with coded texts; of columns in `among` only those values.
 
@@ -59,13 +62,12 @@ def read_coded(
     import numpy as np
     import pyarrow.parquet as pq
 
-    asked = among or {}
     with store.open(path) as stream:
         metadata = pq.read_metadata(stream)
-        groups = [number for number in range(metadata.num_row_groups) if _may_have(metadata, number, asked)]
+        groups, asked = _chosen(metadata, among or {})
         if not groups:
             return None
-        part, names = _opened(stream, schema, of)
+        part, names = _opened(stream, schema, of, metadata)
     table = part.read_row_groups(groups, names, use_threads=False)
     rows = CodedRows.of_table(_as_catalogued(table, schema))
     for name, values in asked.items():
@@ -79,17 +81,33 @@ def _are_among(known: pl.Series, values: Collection[Any]) -> pl.Series:
     return known.is_in(values).fill_null(value=False)
 
 
-def _may_have(metadata: Any, group: int, among: Mapping[str, Collection[Any]]) -> bool:
-    """Whether statistics leave it open that rows of a group have one of these values in each column."""
+def _chosen(metadata: Any, among: Among) -> tuple[list[int], Among]:
+    """Row groups that may have such rows, and what is to be asked of these: statistics may tell it of all."""
     place = _places(metadata)
-    for name, values in among.items():
-        known = metadata.row_group(group).column(place[name]).statistics if name in place else None
-        if known is not None and known.has_min_max and not any(known.min <= of <= known.max for of in values):
-            return False
-    return True
+    groups = []
+    asked: dict[str, Collection[Any]] = {}
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        left = {}
+        for name, values in among.items():
+            known = group.column(place[name]).statistics if name in place else None
+            if known is None or not known.has_min_max:
+                left[name] = values
+                continue
+            least, most = known.min, known.max
+            if not any(least <= value <= most for value in values):
+                break
+            if least != most or not known.has_null_count or known.null_count:
+                left[name] = values
+        else:
+            groups.append(number)
+            asked |= left
+    return groups, asked
 
 
-def _opened(stream: BinaryIO, schema: Mapping[str, pl.DataType], of: str) -> tuple[pq.ParquetFile, list[str]]:
+def _opened(
+    stream: BinaryIO, schema: Mapping[str, pl.DataType], of: str, metadata: Any = None
+) -> tuple[pq.ParquetFile, list[str]]:
     """A part whose texts are read as dictionaries, where it keeps them so; and which columns it has."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -97,7 +115,7 @@ def _opened(stream: BinaryIO, schema: Mapping[str, pl.DataType], of: str) -> tup
     # It is some megabytes; its columns lie all over it.
     stream.seek(0)
     data = pa.BufferReader(stream.read())
-    metadata = pq.read_metadata(data)
+    metadata = metadata or pq.read_metadata(data)
     types = metadata.schema.to_arrow_schema()
     # Its `empty_table` would import pandas.
     there = pl.from_arrow(pa.table([pa.nulls(0, field.type) for field in types], schema=types))

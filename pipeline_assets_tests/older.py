@@ -56,8 +56,16 @@ def older_version() -> Iterator[None]:
     keys = projections.PROJECTIONS["traffic_hourly"].keys
 
     def with_the_others(state: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-        others = (schemas.GOLD_VISITORS, schemas.GOLD_CLIENTS, schemas.GOLD_COUNTS)
-        return {**state, **{table.name: table.empty().drop("source_file") for table in others}}
+        others = {
+            table.name: table.empty().drop("source_file")
+            for table in (
+                schemas.GOLD_VISITORS,
+                schemas.GOLD_VISITS,
+                schemas.GOLD_CLIENTS,
+                schemas.GOLD_COUNTS,
+            )
+        }
+        return dict(projections.prepared({**state, **others}))
 
     def of_hours(state: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
         return series.of_hours(with_the_others(state))

@@ -20,10 +20,11 @@ from pipeline_assets.compute.context import Context
 from pipeline_assets.compute.sharding import Pieces
 from pipeline_assets.compute.waiting import Waiting
 from pipeline_assets.kernel.codes import plain
-from pipeline_assets.kernel.projections import AS_LARGE_AS_THE_STATE, PROJECTIONS, State, prepared
+from pipeline_assets.kernel.projections import AS_LARGE_AS_THE_STATE, OF_THE_DAY, PROJECTIONS, State, prepared
 from pipeline_assets.kernel.rollups import ROLLUPS
+from pipeline_assets.kernel.schemas import MODEL
 from pipeline_assets.models.bot_ranges import BotRanges
-from pipeline_assets.models.clients import most_telling, profile_clients
+from pipeline_assets.models.clients import behaviour_of, most_telling, profile_clients, profiles_of
 from pipeline_assets.models.series import hourly_values, of_hours, people_by_hour
 from pipeline_assets.storage.memory import give_back
 
@@ -128,7 +129,8 @@ class Gathered:
                 yield name, chain.from_iterable(map(Waiting.frames, self._waiting))
             else:
                 yield name, projection.table(self._rows.get(name, []))
-        yield _PROFILES, self._few(_PROFILES)
+        behaviour = self._rows.get(_PROFILES)
+        yield _PROFILES, profiles_of(pl.concat(behaviour)) if behaviour else MODEL[_PROFILES].empty()
 
 
 class Projecting:
@@ -206,7 +208,8 @@ def projected(rollups: State, known_bots: BotRanges | None) -> Given:
         for name, projection in PROJECTIONS.items()
         if name != AS_LARGE_AS_THE_STATE and projection.has_rows(state)
     }
-    rows[_PROFILES] = profile_clients(state, known_bots)
+    if OF_THE_DAY in state and state[OF_THE_DAY].height:
+        rows[_PROFILES] = behaviour_of(state, known_bots)
     return Given(rows, large, people_by_hour(state), of_hours(state))
 
 

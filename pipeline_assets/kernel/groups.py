@@ -29,9 +29,13 @@ if TYPE_CHECKING:
 _NO_CODE: Final = (1 << 32) - 1
 
 
+# Numbers below this are counted by themselves, which needs no order of them.
+_FEW: Final = 1 << 16
+
+
 @dataclass(frozen=True)
 class Groups:
-    """Rows by group, at least one: `order` has the rows of a group one behind the other, and `begins` where
+    """Rows by group: `order` has the rows of a group one behind the other, and `begins` where
     each group begins in it.
     """
 
@@ -90,6 +94,19 @@ class Groups:
         found[np.searchsorted(self.begins, later[differ], "right") - 1] = True
         return found
 
+    def least_texts(self, columns: Sequence[pl.Series]) -> list[pl.Series]:
+        """The least of each of these coded columns in each group; as a rule a group's rows have the same."""
+        if not columns:
+            return []
+        places = [self.first] * len(columns)
+        differ = self.differing(columns)
+        if differ.any():
+            some = self.only(differ)
+            places = [place.copy() for place in places]
+            for place, texts in zip(places, columns, strict=True):
+                place[differ] = some.row_of_least(texts)
+        return [texts.gather(place) for texts, place in zip(columns, places, strict=True)]
+
     def row_of_least(self, texts: pl.Series) -> Places:
         """A row of each group with the least of these coded texts that is not null."""
         places = sorting(numbered([pl.Series(self.number), ranks(texts.gather(self.order))]))
@@ -122,6 +139,24 @@ class Groups:
     def _reduced(self, values: pl.Series, how: np.ufunc, null: int) -> pl.Series:
         numbers = without_null(values.to_physical().cast(pl.Int64), null).to_numpy()
         return pl.Series(values.name, how.reduceat(numbers.take(self.order), self.begins))
+
+
+def counted(rows: pl.DataFrame, keys: Sequence[str], name: str) -> pl.DataFrame:
+    """How many rows have the same in all of these coded columns, under this name beside them."""
+    import numpy as np
+
+    number = numbered([numbers_of(rows[key]) for key in keys])
+    if len(number) and number.max() < _FEW:
+        counts = np.bincount(number.view(np.int64))
+        found = np.flatnonzero(counts)
+        row = np.empty_like(counts)
+        row[number] = np.arange(len(number))
+        first, count = row[found], counts[found]
+    else:
+        groups = Groups.of(rows, keys)
+        first, count = groups.first, groups.sizes
+    some: pl.DataFrame = rows.select(keys)[first]
+    return some.with_columns(pl.Series(name, count, pl.Int64))
 
 
 def stretches(numbers: npt.NDArray[np.integer]) -> Places:

@@ -17,6 +17,7 @@ import polars as pl
 from pipeline_assets.kernel import histograms
 from pipeline_assets.kernel.clean import status_class
 from pipeline_assets.kernel.codes import answers, coded, in_order, plain
+from pipeline_assets.kernel.groups import Groups, counted
 from pipeline_assets.kernel.most import beyond_bounds, beyond_most, bounds
 from pipeline_assets.kernel.referrers import host_of
 from pipeline_assets.kernel.schemas import SERVING
@@ -153,15 +154,19 @@ def prepared(state: State) -> State:
 
 
 def _of_the_day(visitors: pl.DataFrame) -> pl.DataFrame:
-    """A row for each visitor of a site and day, in no order."""
+    """A row for each visitor of a site and day, in no order; of `hours` bits, the least is that of hour 0."""
     failed = pl.col("status_class")
     return (
-        visitors.filter(pl.col("hour").is_not_null())
+        _by_hour(visitors)
+        .with_columns(
+            pl.when(failed == "4xx").then("hits").otherwise(0).alias("client_errors"),
+            pl.when(failed == "5xx").then("hits").otherwise(0).alias("server_errors"),
+            _HOUR_BITS.gather(pl.col("hour")).alias("hours"),
+        )
         .group_by(*_DAY, "remote_host", "user_agent")
         .agg(
-            pl.col("hits", "bytes").sum(),
-            pl.col("hits").filter(failed == "4xx").sum().alias("client_errors"),
-            pl.col("hits").filter(failed == "5xx").sum().alias("server_errors"),
+            pl.col(*_HITS, "client_errors", "server_errors").sum(),
+            pl.col("hours").bitwise_or(),
             # Several user agents may be cut to one: the least of what they are.
             pl.col(_AGENT).min(),
         )
@@ -170,12 +175,14 @@ def _of_the_day(visitors: pl.DataFrame) -> pl.DataFrame:
 
 def traffic_hourly(state: State) -> pl.DataFrame:
     """Hits, bytes and distinct visitors by hour (columns: `schemas.SERVING_TRAFFIC_HOURLY`)."""
-    traffic = state["traffic"].with_columns(status_class=status_class(), visitors=pl.lit(0, pl.Int64))
+    visitors = counted(_by_hour(state["visitors"].select(_HOURLY)), _HOURLY, "visitors")
+    rows = plain(visitors.with_columns(hits=_NOTHING, bytes=_NOTHING))
     # The rows of traffic are in one shard, and visitors are in all.
-    visitors = _by_hour(state).group_by(_HOURLY).agg(visitors=pl.len().cast(pl.Int64))
-    sums = (*_HITS, "visitors")
-    rows = [_added_up(traffic, _HOURLY, sums), visitors.with_columns(hits=_NOTHING, bytes=_NOTHING)]
-    return _added_up(pl.concat([plain(each.select(*_HOURLY, *sums)) for each in rows]), _HOURLY, sums)
+    if not state["traffic"].height:
+        return rows
+    traffic = _added_up(state["traffic"].with_columns(status_class=status_class()), _HOURLY, _HITS)
+    given = plain(traffic.with_columns(visitors=_NOTHING))
+    return _added_up(pl.concat([given.select(rows.columns), rows]), _HOURLY, (*_HITS, "visitors"))
 
 
 def traffic_minutely(state: State) -> pl.DataFrame:
@@ -196,14 +203,12 @@ def visitors_daily(state: State) -> pl.DataFrame:
             pl.col("is_bot").sum().cast(pl.Int64).alias("bot_visitors"),
         )
     )
-    written = state["visitors"].filter(pl.col("hour").is_null())
+    written = state["visitors"].select(*_DAY, "hour", "remote_host", "user_agent")
+    written = written.filter(pl.col("hour").is_null())
     named = answers(written["user_agent"], lambda texts: _as_goaccess_keeps_it(texts).to_frame())
-    goaccess = (
-        written.select(*_DAY, "remote_host", user_agent=named.to_series().fill_null(_NO_AGENT))
-        .unique()
-        .group_by(_DAY)
-        .agg(pl.len().cast(pl.Int64).alias("visitors_goaccess"))
-    )
+    written = written.with_columns(user_agent=named.to_series().fill_null(_NO_AGENT))
+    different = written[Groups.of(written, [*_DAY, "remote_host", "user_agent"]).first]
+    goaccess = different.group_by(_DAY).agg(pl.len().cast(pl.Int64).alias("visitors_goaccess"))
     return visitors.join(goaccess, on=_DAY, how="full", coalesce=True).fill_null(0)
 
 
@@ -297,6 +302,7 @@ _HOURLY: Final = ("event_date", "hour", "site", "status_class", "is_bot")
 _MINUTELY: Final = ("event_date", "hour", "minute", "site", "status_class", "is_bot")
 _AGENT: Final = ("is_bot", "bot", "browser", "browser_version", "os", "device")
 _HITS: Final = ("hits", "bytes")
+_HOUR_BITS: Final = pl.lit(pl.Series([1 << hour for hour in range(24)], dtype=pl.Int64))
 _NOTHING: Final = pl.lit(0, pl.Int64)
 _MEASURES: Final = ("bytes", "duration_us")
 _REFERRER: Final = ("kind", "host", "referrer", "search_phrase")
@@ -346,9 +352,9 @@ assert PROJECTIONS.keys() == SERVING.keys()
 AS_LARGE_AS_THE_STATE: Final = "visits_daily"
 
 
-def _by_hour(state: State) -> pl.DataFrame:
+def _by_hour(visitors: pl.DataFrame) -> pl.DataFrame:
     """The visitors by UTC hour, without the rows that are by the date as written."""
-    return state["visitors"].filter(pl.col("hour").is_not_null())
+    return visitors.filter(pl.col("hour").is_not_null())
 
 
 def _aspect(state: State, aspect: str, *keys: str) -> pl.DataFrame:
@@ -357,9 +363,12 @@ def _aspect(state: State, aspect: str, *keys: str) -> pl.DataFrame:
 
 
 def _as_goaccess_keeps_it(user_agents: pl.Series) -> pl.Series:
-    """User agents as GoAccess compares them: percent-decoded, without blanks around them, and none is `-`."""
+    """User agents as GoAccess compares them: percent-decoded, without blanks around them, and none is `-`.
+
+    They are coded.
+    """
     trimmed = _percent_decoded(user_agents).str.strip_chars()
-    return trimmed.set(trimmed == "", _NO_AGENT)
+    return trimmed.set(trimmed == "", _NO_AGENT).cast(pl.Categorical(pl.Categories.random()))
 
 
 def _percent_decoded(texts: pl.Series) -> pl.Series:

@@ -134,7 +134,7 @@ def _adding_up(
                 *(groups.total(rows[name]) for name in sums),
                 *(groups.least(rows[name]) for name in earliest),
                 *(groups.most(rows[name]) for name in latest),
-                *_least([rows[name] for name in determined], groups),
+                *groups.least_texts([rows[name] for name in determined]),
                 *(
                     sketches.union_of(rows[name].gather(groups.order), groups.number, len(groups))
                     for name in sets
@@ -148,20 +148,6 @@ def _adding_up(
         return pl.concat([alone, joined(groups.only(~is_alone))], rechunk=True)
 
     return merge
-
-
-def _least(columns: Sequence[pl.Series], groups: Groups) -> list[pl.Series]:
-    """The least text of each column in each group; as a rule a group's rows have the same."""
-    if not columns:
-        return []
-    places = [groups.first] * len(columns)
-    differ = groups.differing(columns)
-    if differ.any():
-        some = groups.only(differ)
-        places = [place.copy() for place in places]
-        for place, texts in zip(places, columns, strict=True):
-            place[differ] = some.row_of_least(texts)
-    return [texts.gather(place) for texts, place in zip(columns, places, strict=True)]
 
 
 def proven_rows(rollups: Mapping[str, pl.DataFrame | pl.LazyFrame], source: str) -> int:

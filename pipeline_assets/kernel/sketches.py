@@ -14,7 +14,6 @@ The hash has no secret. Whoever makes texts of equal hashes is counted too low b
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Final
 
 import polars as pl
@@ -24,7 +23,6 @@ from pipeline_assets.kernel.codes import ascending
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from polars.lazyframe.group_by import LazyGroupBy
 
     from pipeline_assets.kernel.words import Words
 
@@ -39,7 +37,6 @@ _WORD: Final = 8
 _BY_LENGTH: Final = 0x9E3779B97F4A7C15
 _BY_WORD: Final = 0xBF58476D1CE4E5B9
 _AT_LAST: Final = 0x94D049BB133111EB
-_ROWS: Final = "rows of the group"
 
 
 def hash_texts(texts: pl.Series) -> pl.Series:
@@ -73,20 +70,25 @@ def _mixed(numbers: Words, factor: int) -> Words:
     return (numbers ^ (numbers >> np.uint64(31))) * np.uint64(factor)
 
 
-def smallest(hashes: pl.Expr) -> pl.Expr:
-    """A list of hashes, in any order and with repetitions, as the set that stands for them. None is null."""
-    return hashes.map_batches(_sets_of, return_dtype=SET, is_elementwise=True)
-
-
-def _sets_of(lists: pl.Series) -> pl.Series:
-    """The set of each list."""
-    import numpy as np
-
-    return union_of(lists, np.arange(len(lists)), len(lists))
-
-
 def union_of(lists: pl.Series, number: npt.NDArray[np.int64], groups: int) -> pl.Series:
     """The union of each of so many groups of sets; `number` is that of a list's group, and they ascend."""
+    return _of_sorted(_numbered(lists, number), groups).alias(lists.name)
+
+
+def distinct_of(lists: pl.Series, number: npt.NDArray[np.int64], groups: int) -> pl.Series:
+    """`distinct` of `union_of`, which is not made for it."""
+    import numpy as np
+
+    both = _different(_numbered(lists, number))
+    found = np.bincount((both >> np.uint64(_BITS)).view(np.int64), minlength=groups)
+    last = np.flatnonzero(found >= SIZE)
+    largest = both[(np.cumsum(found) - found)[last] + SIZE - 1] & np.uint64((1 << _BITS) - 1)
+    found[last] = np.maximum(((SIZE - 1) << _BITS) // (largest.astype(np.int64) + 1), SIZE)
+    return pl.Series(lists.name, found)
+
+
+def _numbered(lists: pl.Series, number: npt.NDArray[np.int64]) -> Words:
+    """The numbers of lists, each with one of its hashes in one, in order."""
     import numpy as np
 
     hashes = lists.list.explode(keep_nulls=False, empty_as_null=False).to_numpy()
@@ -94,7 +96,7 @@ def union_of(lists: pl.Series, number: npt.NDArray[np.int64], groups: int) -> pl
     both |= hashes.view(np.uint32)
     # Sets are sorted: what looks for stretches in order takes a third of the time of any other way.
     both.sort(kind="stable")
-    return _of_sorted(both, groups).alias(lists.name)
+    return both
 
 
 def sets_of(number: Words, hashes: npt.NDArray[np.int32], groups: int) -> pl.Series:
@@ -112,9 +114,7 @@ def _of_sorted(both: Words, groups: int) -> pl.Series:
 
     from pipeline_assets.kernel.words import series
 
-    differs = np.ones(len(both), np.bool_)
-    differs[1:] = both[1:] != both[:-1]
-    both = both[differs]
+    both = _different(both)
     found = np.bincount((both >> np.uint64(_BITS)).view(np.int64), minlength=groups)
     ends = np.cumsum(found)
     are_many = found > SIZE
@@ -133,13 +133,13 @@ def _of_sorted(both: Words, groups: int) -> pl.Series:
     return series("", pa.LargeListArray.from_arrays(*arrays))
 
 
-def united(groups: LazyGroupBy, sets: Collection[str], others: Iterable[pl.Expr] = ()) -> pl.LazyFrame:
-    """A row for each group: the union of each of these columns of sets, and whatever else is asked of it."""
-    listed = [pl.col(name).list.explode(keep_nulls=False, empty_as_null=False) for name in sets]
-    rows = groups.agg(*others, *listed, pl.len().alias(_ROWS))
-    # Most rows of a day that is merged again are alone, and their sets are sets already.
-    alone, several = (rows.filter(which).drop(_ROWS) for which in (pl.col(_ROWS) == 1, pl.col(_ROWS) > 1))
-    return pl.concat([alone, several.with_columns(smallest(pl.col(name)) for name in sets)])
+def _different(both: Words) -> Words:
+    """Sorted numbers, each once."""
+    import numpy as np
+
+    differs = np.ones(len(both), np.bool_)
+    differs[1:] = both[1:] != both[:-1]
+    return both[differs]
 
 
 def distinct(sets: pl.Expr) -> pl.Expr:

@@ -16,7 +16,9 @@ from typing import Final
 import polars as pl
 
 from pipeline_assets.kernel import sketches
-from pipeline_assets.kernel.codes import answers, in_order, spelled
+from pipeline_assets.kernel.codes import answers, numbered, numbers_of, plain, ranks, sorting
+from pipeline_assets.kernel.groups import Groups, stretches
+from pipeline_assets.kernel.most import beyond_most
 from pipeline_assets.kernel.projections import OF_THE_DAY
 from pipeline_assets.kernel.schemas import MODEL_CLIENT_PROFILES
 from pipeline_assets.kernel.user_agents import crawler_tags
@@ -25,6 +27,8 @@ from pipeline_assets.models.bot_ranges import BotRanges
 # Of a site and day so many clients are kept: scanners first, then those with most requests.
 ROW_LIMIT: Final = 10_000
 SCANNER_POINTS: Final = 5
+# No client has sent so many.
+_MOST_REQUESTS: Final = 1 << 62
 
 # What a crawler of crawler-user-agents is for, by its tags; the first that it has counts.
 _PURPOSES: Final = (
@@ -52,18 +56,15 @@ _MANNERS: Final = ("writes", "odd_methods", "referred")
 def profile_clients(state: Mapping[str, pl.DataFrame], known_bots: BotRanges | None = None) -> pl.DataFrame:
     """A row for each client address of a site and day (columns: `schemas.MODEL_CLIENT_PROFILES`), sorted.
 
-    `state` has the merged rollups of some days as `projections.prepared` gives them, `known_bots` the
-    addresses of bots.
+    `state` is what `projections.prepared` gives, `known_bots` has the addresses of bots.
     """
-    behaviour = _behaviour(state)
-    nobody_knows = pl.lit(None, pl.Boolean)
-    behaviour = behaviour.with_columns(
-        verified=known_bots.verified(behaviour["bot"], behaviour["remote_host"])
-        if known_bots
-        else nobody_knows
-    )
-    points = (pl.when(rule).then(pl.lit(points, pl.Int64)).otherwise(0) for rule, points, _ in _RULES)
-    scored = behaviour.with_columns(points=pl.sum_horizontal(points))
+    return profiles_of(plain(behaviour_of(state, known_bots)))
+
+
+def profiles_of(behaviour: pl.DataFrame) -> pl.DataFrame:
+    """As `profile_clients`, of what states that have no client in common know of theirs, with its texts."""
+    # Only those that are kept are looked at in full.
+    scored = _scored(most_telling(behaviour))
     kind = (
         pl.when(pl.col("points") >= SCANNER_POINTS)
         .then(pl.lit("scanner"))
@@ -75,13 +76,12 @@ def profile_clients(state: Mapping[str, pl.DataFrame], known_bots: BotRanges | N
         .then(pl.lit("tool"))
         .otherwise(pl.lit("human"))
     )
-    # Reasons are put into words only for those that are kept.
-    kept = most_telling(scored.with_columns(kind=kind))
     return (
-        kept.with_columns(reasons=_reasons(kept))
+        scored.with_columns(_reasons(scored).alias("reasons"), kind=kind)
         .rename({"bot": "name"})
         .select(MODEL_CLIENT_PROFILES.column_names)
         .cast(MODEL_CLIENT_PROFILES.schema)
+        .sort(_CLIENT)
     )
 
 
@@ -100,71 +100,81 @@ def _reasons(scored: pl.DataFrame) -> pl.Series:
     return pl.Series(words, dtype=pl.List(pl.String)).gather(different.search_sorted(said))
 
 
-def most_telling(profiles: pl.DataFrame) -> pl.DataFrame:
-    """Of each site and day the `ROW_LIMIT` clients that tell most, sorted by client.
+def most_telling(behaviour: pl.DataFrame) -> pl.DataFrame:
+    """Of each site and day the `ROW_LIMIT` clients that tell most, from what states know of theirs.
 
-    Scanners come first, then those with most requests. Clients may be of several states that have none in
-    common, and from each of which they were chosen alike.
+    Scanners come first, then those with most requests.
     """
-    if profiles.group_by(_CLIENT[:2]).len()["len"].gt(ROW_LIMIT).any():
-        profiles = (
-            profiles.sort(
-                *_CLIENT[:2],
-                pl.col("kind") != "scanner",
-                "hits",
-                "remote_host",
-                descending=[False, False, False, True, False],
-            )
-            .with_columns(place=pl.int_range(pl.len()).over(_CLIENT[:2]))
-            .filter(pl.col("place") < ROW_LIMIT)
-            .drop("place")
-        )
-    return profiles.sort(_CLIENT)
+    if behaviour.height <= ROW_LIMIT:
+        return behaviour
+    first = (_scored(behaviour)["points"] >= SCANNER_POINTS).cast(pl.Int64) * _MOST_REQUESTS
+    beyond = beyond_most(behaviour, first + behaviour["hits"], ["remote_host"], ROW_LIMIT)
+    return behaviour if beyond is None else behaviour.remove(beyond)
 
 
-def _behaviour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """What a day knows of each address: its requests, and what the user agent that it used most says of
-    itself."""
-    agents = state[OF_THE_DAY].rename({"client_errors": "failures"})
-    attacks = answers(
-        agents["user_agent"], lambda texts: texts.str.contains(_ATTACK_TOOLS).to_frame("is_attack_tool")
+def _scored(behaviour: pl.DataFrame) -> pl.DataFrame:
+    """The rows in their order with what their bots are for, and `points`."""
+    points = (pl.when(rule).then(pl.lit(points, pl.Int64)).otherwise(0) for rule, points, _ in _RULES)
+    return behaviour.join(_purposes(), on="bot", how="left", maintain_order="left").with_columns(
+        points=pl.sum_horizontal(points)
     )
-    agents = in_order(
-        agents.with_columns(attacks, fewest=-pl.col("hits")), [*_CLIENT, "fewest", "user_agent"]
-    )
-    visits = (
-        state["visits"]
-        .group_by(_CLIENT)
-        .agg(
-            pl.col("pages").sum(),
-            pl.len().cast(pl.Int64).alias("visits"),
-            (pl.col("ended_at") - pl.col("started_at")).dt.total_seconds().sum().alias("seconds"),
-            (pl.col("entry_path") == "/robots.txt").any().fill_null(value=False).alias("asked_robots"),
+
+
+def behaviour_of(state: Mapping[str, pl.DataFrame], known_bots: BotRanges | None) -> pl.DataFrame:
+    """What a state knows of each address: its requests, and what the user agent that it used most says of
+    itself. Texts are coded."""
+    agents = state[OF_THE_DAY]
+    attacks = answers(agents["user_agent"], lambda texts: texts.str.contains(_ATTACK_TOOLS).to_frame())
+    client = numbered([numbers_of(agents[name]) for name in _CLIENT])
+    # Of each address the user agent with most requests comes first, or of several with as many the least.
+    by_use = [numbers_of(-agents["hits"]), ranks(agents["user_agent"])]
+    order = sorting(numbered([pl.Series(client), *by_use]))
+    groups = Groups(order, stretches(client.take(order)))
+    most_used: pl.DataFrame = agents.select(*_CLIENT, "user_agent", "bot", "browser")[groups.first]
+    rows = (
+        most_used.with_columns(
+            pl.Series("user_agents", groups.sizes, pl.Int64),
+            *(groups.total(agents[name]) for name in ("hits", "bytes")),
+            groups.total(agents["client_errors"]).alias("failures"),
+            (groups.total(attacks.to_series()) > 0).alias("is_attack_tool"),
         )
-    )
-    return (
-        agents.group_by(_CLIENT, maintain_order=True)
-        .agg(
-            pl.col("user_agent").first(),
-            pl.len().cast(pl.Int64).alias("user_agents"),
-            pl.col("bot", "browser").first(),
-            pl.col("hits", "bytes", "failures").sum(),
-            pl.col("is_attack_tool").any().fill_null(value=False),
-        )
-        .join(visits, on=_CLIENT, how="left")
-        .join(_manners(state), on=_CLIENT, how="left")
-        .pipe(lambda rows: spelled(rows.lazy()).collect())
-        .join(_purposes(), on="bot", how="left")
+        .join(_visits(state["visits"]), on=_CLIENT, how="left")
+        .join(_manners(state["clients"]), on=_CLIENT, how="left")
         .with_columns(pl.col("pages", "visits", "seconds", "probes", "paths", *_MANNERS).fill_null(0))
     )
+    verified = (
+        known_bots.verified(rows["bot"].cast(pl.String), rows["remote_host"].cast(pl.String))
+        if known_bots
+        else pl.repeat(None, rows.height, dtype=pl.Boolean, eager=True)
+    )
+    return rows.with_columns(verified.alias("verified"))
 
 
-def _manners(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """How each address of a day asked, and how many different paths, and of those that scanners ask for."""
-    names = ("paths", "probes")
-    sums = [pl.col(name).sum() for name in _MANNERS]
-    sets = sketches.united(state["clients"].lazy().group_by(_CLIENT), names, sums)
-    return sets.with_columns(sketches.distinct(pl.col(name)).alias(name) for name in names).collect()
+def _visits(visits: pl.DataFrame) -> pl.DataFrame:
+    """How often each address came, for how many pages and for how long."""
+    groups = Groups.of(visits, _CLIENT)
+    asked = visits.select(asked_robots=pl.col("entry_path") == "/robots.txt").to_series()
+    seconds = (visits["ended_at"] - visits["started_at"]).dt.total_seconds()
+    found: pl.DataFrame = visits.select(_CLIENT)[groups.first]
+    return found.with_columns(
+        groups.total(visits["pages"]),
+        pl.Series("visits", groups.sizes, pl.Int64),
+        groups.total(seconds).alias("seconds"),
+        groups.total(asked) > 0,
+    )
+
+
+def _manners(clients: pl.DataFrame) -> pl.DataFrame:
+    """How each address asked, and how many different paths, and of those that scanners ask for."""
+    groups = Groups.of(clients, _CLIENT)
+    found: pl.DataFrame = clients.select(_CLIENT)[groups.first]
+    return found.with_columns(
+        *(groups.total(clients[name]) for name in _MANNERS),
+        *(
+            sketches.distinct_of(clients[name].gather(groups.order), groups.number, len(groups))
+            for name in ("paths", "probes")
+        ),
+    )
 
 
 @cache

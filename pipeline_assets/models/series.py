@@ -13,7 +13,8 @@ from typing import Final
 import polars as pl
 
 from pipeline_assets.kernel import sketches
-from pipeline_assets.kernel.codes import spelled
+from pipeline_assets.kernel.codes import plain
+from pipeline_assets.kernel.projections import OF_THE_DAY
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ BY_MINUTE: Final = ("hits", "bytes", "visits", "status_4xx", "status_5xx", "bot_
 # A log that begins or ends within an hour says little of it, but for so many minutes at its edges.
 _EDGE_MINUTES: Final = 10
 _HOUR: Final = 60
+_HOURS: Final = 24
 _HOUR_OF_SITE: Final = ("event_date", "hour", "site")
 # From so many minutes on, a stretch without a line between two landed files is no data.
 _GAP_MINUTES: Final = 45
@@ -57,32 +59,42 @@ _GAP_MINUTES: Final = 45
 def people_by_hour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """What hours have of clients: `event_date, hour, site, visitors`, and the series of the busiest client.
 
-    `site` is null for all sites together. `state` may be a shard of one (`kernel.shards`).
+    `site` is null for all sites together. `state` is what `projections.prepared` gives, and may be a shard of
+    one (`kernel.shards`).
     """
-    visitors = state["visitors"].filter(pl.col("hour").is_not_null())
-    clients = state["clients"].with_columns(
+    visitors = state[OF_THE_DAY].select("event_date", "site", "remote_host", "user_agent", "hours")
+    # A row is all that a client has in an hour of a site.
+    clients = state["clients"].select(
+        *_HOUR_OF_SITE,
+        "remote_host",
         pl.col("hits").alias("busiest_client_hits"),
         sketches.distinct(pl.col("paths")).alias("busiest_client_paths"),
     )
-    alike = []
-    several = visitors["site"].n_unique() > 1
-    together = [(_of_all_sites(visitors), _of_all_sites(clients))] if several else []
-    for people, each in ((visitors, clients), *together):
-        distinct = people.select(*_HOUR_OF_SITE, "remote_host", "user_agent").unique()
-        busiest = (
-            each.group_by(*_HOUR_OF_SITE, "remote_host")
-            .agg(pl.col(OF_CLIENTS).sum())
-            .group_by(_HOUR_OF_SITE)
-            .agg(pl.col(OF_CLIENTS).max())
+    alike = [_of_hours(visitors, clients)]
+    if visitors["site"].n_unique() > 1:
+        visitor = ("event_date", "remote_host", "user_agent")
+        visitors = visitors.group_by(visitor).agg(pl.col("hours").bitwise_or(), pl.col("site").first())
+        clients = clients.group_by("event_date", "hour", "remote_host").agg(
+            pl.col(OF_CLIENTS).sum(), pl.col("site").first()
         )
-        alike.append(
-            distinct.group_by(_HOUR_OF_SITE)
-            .agg(visitors=pl.len().cast(pl.Int64))
-            .join(busiest, on=_HOUR_OF_SITE, how="left", nulls_equal=True)
-        )
-    if not several:  # one site is all that there is
+        alike.append(_of_hours(_of_all_sites(visitors), _of_all_sites(clients)))
+    else:  # one site is all that there is
         alike.append(_of_all_sites(alike[0]))
-    return spelled(pl.concat(alike).lazy()).collect()
+    return plain(pl.concat(alike))
+
+
+def _of_hours(visitors: pl.DataFrame, clients: pl.DataFrame) -> pl.DataFrame:
+    """What hours have of these, where a visitor has one row a day, and a client one an hour."""
+    came = (((pl.col("hours") & 1 << hour) != 0).sum().alias(str(hour)) for hour in range(_HOURS))
+    busiest = clients.group_by(_HOUR_OF_SITE).agg(pl.col(OF_CLIENTS).max())
+    return (
+        visitors.group_by("event_date", "site")
+        .agg(came)
+        .unpivot(index=["event_date", "site"], variable_name="hour", value_name="visitors")
+        .filter(pl.col("visitors") > 0)
+        .select("event_date", pl.col("hour").cast(pl.Int8), "site", pl.col("visitors").cast(pl.Int64))
+        .join(busiest, on=_HOUR_OF_SITE, how="left", nulls_equal=True)
+    )
 
 
 def of_hours(state: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
@@ -90,22 +102,16 @@ def of_hours(state: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
     return {"traffic": state["traffic"], "counts": state["counts"].filter(pl.col("aspect") == "file")}
 
 
-def hourly_values(
-    state: Mapping[str, pl.DataFrame], people: Sequence[pl.DataFrame] | None = None
-) -> pl.DataFrame:
-    """The series of some days by hour, from their merged rollups.
+def hourly_values(state: Mapping[str, pl.DataFrame], people: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The series of some days by hour, from what their states have `of_hours`, and `people_by_hour` of each.
 
     Columns `event_date, hour, site, series, observed, is_complete`; `site` is null for all sites together.
     The hours between the first and the last logged one of a day are known, so a site seen that day has zero
     hits in one without a row. What is before and after has not been delivered, nor what `missing_hours` says:
     it is no data, and an hour that the log covers in part is not complete.
-
-    Where the days come in pieces, `state` has what all of them have `of_hours`, and `people` are
-    `people_by_hour` of each.
     """
-    pieces = [people_by_hour(state)] if people is None else people
-    clients = pl.concat(pieces)
-    if len(pieces) > 1:
+    clients = pl.concat(people)
+    if len(people) > 1:
         # A client of a day is in one piece only.
         clients = clients.group_by(_HOUR_OF_SITE).agg(pl.col("visitors").sum(), pl.col(OF_CLIENTS).max())
     traffic = state["traffic"]

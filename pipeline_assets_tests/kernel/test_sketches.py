@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline_assets.kernel.sketches import HASH, SET, SIZE, distinct, hash_texts, smallest
-from pipeline_assets.kernel.sketches import united as unite
+from pipeline_assets.kernel import sketches
+from pipeline_assets.kernel.sketches import HASH, SET, SIZE, distinct, distinct_of, hash_texts, union_of
 
 hashes = st.lists(st.integers(0, 2**31 - 1), max_size=3 * SIZE)
 
 
 def as_sets(*parts: list[int]) -> pl.DataFrame:
-    return pl.DataFrame({"set": pl.Series(parts, dtype=SET)}).select(smallest(pl.col("set")))
+    lists = pl.Series("set", parts, dtype=SET)
+    return union_of(lists, np.arange(len(parts)), len(parts)).to_frame()
 
 
 def united(rows: pl.DataFrame) -> list[int]:
-    return list(unite(rows.lazy().group_by(pl.lit(1)), ["set"]).collect()["set"].item())
+    return list(union_of(rows["set"], np.zeros(rows.height, np.int64), 1).item())
 
 
 def test_a_hash_is_the_same_on_every_machine_and_for_ever() -> None:
@@ -78,6 +80,20 @@ def test_sets_merge_in_any_order_in_any_groups_and_again(
     assert at_once == sorted(set(one + two + three))[:SIZE]
     assert united(as_sets(three, one, two)) == at_once
     assert united(as_sets(united(as_sets(one, two)), three, two)) == at_once
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.none() | hashes)), st.integers(1, 4))
+def test_a_union_is_counted_without_being_made(parts: list[tuple[int, list[int] | None]], size: int) -> None:
+    parts.sort(key=lambda part: part[0])
+    number = np.array([number for number, _ in parts], np.int64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sketches, "SIZE", size)
+        lists = pl.Series("set", [part for _, part in parts], dtype=SET)
+        union = union_of(lists, number, 3).to_frame()
+        assert (
+            distinct_of(lists, number, 3).to_list()
+            == union.select(distinct(pl.col("set"))).to_series().to_list()
+        )
 
 
 @pytest.mark.parametrize("size", [0, 1, SIZE - 1, SIZE])

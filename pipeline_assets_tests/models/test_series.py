@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline_assets.kernel.projections import prepared
 from pipeline_assets.kernel.rollups import ROLLUPS
 from pipeline_assets.kernel.schemas import (
     GOLD,
@@ -30,7 +31,7 @@ from pipeline_assets.models.scoring import (
     score_minutes,
     sites_by_the_minute,
 )
-from pipeline_assets.models.series import BY_HOUR, hourly_values, missing_hours
+from pipeline_assets.models.series import BY_HOUR, hourly_values, missing_hours, people_by_hour
 
 DAY = date(2024, 3, 1)
 THRESHOLD = 5.5
@@ -45,7 +46,7 @@ def values(hits: Hits, series: str = "hits") -> pl.DataFrame:
     """Hourly values as `hourly_values` has them, all of complete hours."""
     return pl.DataFrame(
         [(day, hour, site, series, float(count), True) for (day, hour, site), count in hits.items()],
-        schema=hourly_values(state()).schema,
+        schema=values_of(state()).schema,
         orient="row",
     )
 
@@ -83,12 +84,16 @@ def state(*requests: dict[str, Any]) -> dict[str, pl.DataFrame]:
             if name in one
         )
         for name, table in GOLD.items()
-        if name != "visits"
     }
 
 
+def values_of(rollups: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """The series of their days by hour."""
+    return hourly_values(rollups, [people_by_hour(prepared(rollups))])
+
+
 def test_the_series_of_an_hour_by_hand() -> None:
-    found = hourly_values(
+    found = values_of(
         state(
             request("2024-03-01 09:00", client="1", path=7),
             request("2024-03-01 09:30", client="1", agent="y", path=7, status=503, bytes=5),
@@ -120,12 +125,12 @@ def test_a_client_that_asks_for_one_path_again_and_again_is_not_the_one_with_mos
     other = [
         request("2024-03-01 09:20", client="2", path=path, site=site) for path in (7, 8) for site in "ab"
     ]
-    found = hourly_values(state(*again, *other)).filter(series="busiest_client_paths")
+    found = values_of(state(*again, *other)).filter(series="busiest_client_paths")
     assert dict(found.select("site", "observed").rows()) == {"a": 2, "b": 2, None: 4}
 
 
 def test_an_hour_that_the_log_covers_in_part_is_not_complete() -> None:
-    found = hourly_values(state(request("2024-03-01 21:20"), request("2024-03-01 23:10")))
+    found = values_of(state(request("2024-03-01 21:20"), request("2024-03-01 23:10")))
     hours = found.filter(series="hits", site="a").select("hour", "observed", "is_complete").rows()
     assert hours == [(21, 1.0, False), (22, 0.0, True), (23, 1.0, False)]
     half = values(steady(100, 10) | {(DAY, 5, "a"): 3}).with_columns(
@@ -301,7 +306,7 @@ def test_hours_of_a_lost_file_have_no_rows_and_those_of_a_silent_server_are_zero
     found = state(*requests)
 
     def hits(counts: pl.DataFrame) -> list[tuple[int, float, bool]]:
-        by_hour = hourly_values({**found, "counts": counts}).filter(series="hits", site="a")
+        by_hour = values_of({**found, "counts": counts}).filter(series="hits", site="a")
         return by_hour.select("hour", "observed", "is_complete").sort("hour").rows()
 
     assert hits(files(("a", "1", "09:00", "11:59"))) == [(9, 60, True), (10, 0, True), (11, 60, True)]

@@ -58,31 +58,41 @@ def plain(rows: pl.DataFrame) -> pl.DataFrame:
 
 def spellings(texts: pl.Series) -> pl.Series:
     """What the numbers of a coded column stand for, from 0 to the highest; some may be no row's."""
-    highest = texts.to_physical().max()
-    numbers = pl.int_range(highest + 1 if isinstance(highest, int) else 0, dtype=pl.UInt32, eager=True)
-    return _said(numbers, texts.dtype)
+    return _every(texts.to_physical()).cat.to(texts.dtype).cast(pl.String)
 
 
-def of_few(texts: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """A coded column as numbers from 0 on, and what they stand for: hardly a text that no row has."""
+def _every(numbers: pl.Series) -> pl.Series:
+    """The numbers of texts from 0 to the highest of a column."""
+    highest = numbers.max()
+    return pl.int_range(highest + 1 if isinstance(highest, int) else 0, dtype=pl.UInt32, eager=True)
+
+
+def of_few(rows: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
+    """The rows with numbers from 0 on for coded texts, and what they stand for: hardly a text of no row.
+
+    All columns at once: to ask the engine for each of twenty takes half of the time that encoding them takes.
+    """
     import numpy as np
 
-    numbers = texts.to_physical()
-    highest = numbers.max()
-    every = pl.int_range(highest + 1 if isinstance(highest, int) else 0, dtype=pl.UInt32, eager=True)
-    if every.len() <= _MANY_TEXTS:
-        return numbers, _said(every, texts.dtype)
-    found = np.zeros(every.len(), np.bool_)
-    found[without_null(numbers, 0).to_numpy()] = True
-    some = every.filter(pl.Series(found))
-    if some.len() > every.len() // 2:
-        return numbers, _said(every, texts.dtype)
-    places = pl.Series(np.cumsum(found, dtype=np.uint32) - np.uint32(1))
-    return places.gather(numbers), _said(some, texts.dtype)
-
-
-def _said(numbers: pl.Series, dtype: pl.DataType) -> pl.Series:
-    return numbers.cat.to(dtype).cast(pl.String)
+    numbers, schema = rows.with_columns(selectors.categorical().to_physical()), rows.schema
+    known = {}
+    for place, (name, dtype) in enumerate(schema.items()):
+        if isinstance(dtype, pl.Categorical):
+            column = numbers[name]
+            known[name] = _every(column)
+            if known[name].len() > _MANY_TEXTS:
+                found = np.zeros(known[name].len(), np.bool_)
+                found[without_null(column, 0).to_numpy()] = True
+                some = known[name].filter(pl.Series(found))
+                if some.len() < known[name].len() // 2:
+                    places = pl.Series(name, np.cumsum(found, dtype=np.uint32) - np.uint32(1))
+                    numbers.replace_column(place, places.gather(column))
+                    known[name] = some
+    said = pl.select(
+        pl.lit(texts).cat.to(schema[name]).cast(pl.String).implode().alias(name)
+        for name, texts in known.items()
+    )
+    return numbers, {name: said[name][0] for name in known}
 
 
 def together(parts: Sequence[pl.DataFrame], columns: Sequence[str]) -> pl.DataFrame:

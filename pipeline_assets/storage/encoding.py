@@ -223,24 +223,29 @@ def _as_table(rows: pl.DataFrame | pa.Table, schema: pa.Schema) -> pa.Table:
         already = _coded(rows)
         known = [field.name for field in schema if pa.types.is_dictionary(field.type)]
         texts = [name for name in known if name not in already]
-        rows = coded(rows.lazy(), texts).collect() if texts else rows
-        others = rows.drop(known).to_arrow(compat_level=pl.CompatLevel.newest())
-        columns = {name: others.column(name) for name in others.column_names}
-        columns |= {name: _dictionary(rows[name]) for name in known}
+        numbers, said = of_few(coded(rows.lazy(), texts).collect() if texts else rows)
+        table = numbers.to_arrow(compat_level=pl.CompatLevel.newest())
+        columns = {name: table.column(name) for name in table.column_names}
+        columns |= {name: _dictionary(columns[name], said[name]) for name in said}
     else:
         columns = {name: rows.column(name) for name in rows.column_names}
     return pa.table([_as_type(columns[field.name], field.type) for field in schema], schema=schema)
 
 
-def _dictionary(texts: pl.Series) -> pa.ChunkedArray:
+def _dictionary(numbers: pa.ChunkedArray, said: pl.Series) -> pa.ChunkedArray:
     """Coded texts as an Arrow dictionary. Their `to_arrow` takes ten times as long."""
     import pyarrow as pa
 
-    places, known = of_few(texts)
-    # Polars counts texts by numbers without a sign.
-    numbers = places.rechunk().to_arrow().view(pa.int32())
-    said = known.to_arrow(compat_level=pl.CompatLevel.oldest())
-    return pa.chunked_array([pa.DictionaryArray.from_arrays(numbers, said)])
+    known = said.to_arrow(compat_level=pl.CompatLevel.oldest())
+    kind = pa.dictionary(pa.int32(), known.type)
+    return pa.chunked_array(
+        # Polars counts texts by numbers without a sign.
+        (
+            pa.DictionaryArray.from_arrays(chunk.view(pa.int32()), known, safe=False)
+            for chunk in numbers.chunks
+        ),
+        kind,
+    )
 
 
 def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
@@ -252,7 +257,7 @@ def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
     if column.null_count == len(column):
         return pa.chunked_array([pa.nulls(len(column), wanted)])
     if pa.types.is_dictionary(wanted) and column.type == wanted.value_type:
-        column = _dictionary(series("", column).cast(pl.Categorical(pl.Categories.random())))
+        return _as_table(series("", column).to_frame(), pa.schema([pa.field("", wanted)])).column(0)
     if pa.types.is_dictionary(wanted) and pa.types.is_dictionary(column.type):
         return pa.chunked_array(
             dictionary(chunk.dictionary.to_pylist(), chunk.indices) for chunk in column.chunks

@@ -112,17 +112,15 @@ def test_frames_come_together_however_their_texts_are_coded() -> None:
 
 
 @pytest.mark.parametrize("missing", [[], [None]])
-def test_a_column_of_few_of_the_known_texts_knows_no_others(missing: list[None]) -> None:
-    everything = pl.DataFrame({"host": [f"h{number}" for number in range(5000)] + missing})
-    hosts = codes.coded(everything.lazy()).collect()["host"]
-    for some, known in (
-        (hosts[4000:4003], 3),
-        (hosts[4998:], 2),
-        (hosts[:3], 3),
-        (hosts[:0], 0),
-        (hosts, 5000),
-    ):
+def test_columns_of_few_of_the_known_texts_know_no_others(missing: list[None]) -> None:
+    hosts = [f"h{number}" for number in range(5000)] + missing
+    everything = coded(pl.DataFrame({"host": hosts, "n": range(len(hosts)), "site": "a"}).lazy()).collect()
+    for begin, end, known in ((4000, 4003, 3), (4998, 5001, 2), (0, 3, 3), (0, 0, 0), (0, 5001, 5000)):
+        some = everything[begin:end]
         numbers, said = codes.of_few(some)
-        assert said.gather(numbers).to_list() == some.cast(pl.String).to_list()
-        assert known <= said.len() <= known + 1
-    assert codes.spellings(hosts[4000:4003]).len() == 4003
+        assert numbers.columns == some.columns
+        for name in ("host", "site"):
+            assert said[name].gather(numbers[name]).to_list() == some[name].cast(pl.String).to_list()
+        assert known <= said["host"].len() <= known + 1
+    assert codes.spellings(everything["host"][4000:4003]).len() == 4003
+    assert codes.of_few(everything.select("n"))[1] == {}

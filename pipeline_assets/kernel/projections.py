@@ -77,9 +77,12 @@ class Projection:
         return shaped.cast(table.schema).sort(self.keys, nulls_last=True)
 
     def coded_table(self, state: State) -> pl.DataFrame:
-        """The table's rows of a whole state, with texts as numbers, if no row is left out or added up."""
+        """The table's rows of a whole state, with texts as numbers, if no row is left out or added up.
+
+        They are sorted by their first keys, to the first that is neither the day nor the site.
+        """
         rows = self.rows(state).select(SERVING[self.rows.__name__].column_names)
-        return in_order(coded(rows.lazy()).collect(), self.keys)
+        return in_order(coded(rows.lazy()).collect(), self.keys[: len(_DAY) + 1])
 
     def few(self, given: Sequence[pl.DataFrame]) -> pl.DataFrame:
         """What several shards give, as one that gives the same to the table, in no more rows than matter."""
@@ -373,7 +376,8 @@ def _as_goaccess_keeps_it(user_agents: pl.Series) -> pl.Series:
 
 def _percent_decoded(texts: pl.Series) -> pl.Series:
     """Polars has no percent-decoding, so each distinct text that needs it is decoded by itself."""
-    encoded = texts.filter(texts.str.contains("%[0-9A-Fa-f]{2}")).drop_nulls().unique()
+    may_be = texts.filter(texts.str.contains("%", literal=True))
+    encoded = may_be.filter(may_be.str.contains("%[0-9A-Fa-f]{2}")).drop_nulls().unique()
     if not encoded.len():
         return texts
     decoded = pl.Series([unquote(text) for text in encoded.to_list()], dtype=pl.String)

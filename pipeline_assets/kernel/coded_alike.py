@@ -64,21 +64,25 @@ class CodedAlike:
                 texts.append(column.plain().alias(name))
             else:
                 numbers[name] = np.append(known, ~known.dtype.type(0)).take(column.numbers)
-        for name in (name for name, dtype in rows.others.schema.items() if dtype == pl.String):
-            known = self._of_column(name, rows.others[name], is_dictionary=False)
-            if known is not None:
-                numbers[name] = known
-        return numbers, rows.others.drop(name for name in numbers if name in rows.others).with_columns(texts)
+        others = rows.others.get_columns()
+        for plain in others:
+            if plain.dtype == pl.String:
+                known = self._of_column(plain.name, plain, is_dictionary=False)
+                if known is not None:
+                    numbers[plain.name] = known
+        # Not by `drop`, which asks the engine.
+        return numbers, pl.DataFrame([*(each for each in others if each.name not in numbers), *texts])
 
     def coded(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows of bare numbers, null where there is no text, with coded texts for them.
 
         Columns of texts that were too many stay as they are.
         """
+        schema = rows.schema
         return rows.with_columns(
             pl.col(name).cat.to(empty.dtype)
             for name, empty in self._empty.items()
-            if name in rows.columns and rows.schema[name] != pl.String
+            if schema.get(name, pl.String) != pl.String
         )
 
     def _of_column(self, name: str, texts: pl.Series, *, is_dictionary: bool) -> Numbers | None:

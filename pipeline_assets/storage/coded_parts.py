@@ -118,11 +118,12 @@ def _opened(
     metadata = metadata or pq.read_metadata(data)
     types = metadata.schema.to_arrow_schema()
     # Its `empty_table` would import pandas.
-    there = pl.from_arrow(pa.table([pa.nulls(0, field.type) for field in types], schema=types))
-    assert isinstance(there, pl.DataFrame)
-    check_types(there.schema, schema, of)
-    names = [name for name in schema if name in there.columns]
-    texts = [name for name in names if there.schema[name] == pl.String()]
+    empty = pl.from_arrow(pa.table([pa.nulls(0, field.type) for field in types], schema=types))
+    assert isinstance(empty, pl.DataFrame)
+    there = empty.schema
+    check_types(there, schema, of)
+    names = [name for name in schema if name in there]
+    texts = [name for name in names if there[name] == pl.String()]
     coded = _in_dictionaries(metadata, texts)
     return pq.ParquetFile(data, metadata=metadata, read_dictionary=coded), names
 

@@ -9,7 +9,7 @@ Whoever wrote the same days in between makes the write raise `TableConflictError
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -111,7 +111,8 @@ def overwrite_days(
     from deltalake import ColumnProperties, WriterProperties, write_deltalake
     from deltalake.exceptions import CommitFailedError
 
-    data = _as_stored(handle, name, rows) if isinstance(rows, pl.DataFrame) else _streamed(handle, name, rows)
+    stored = _as_stored(handle, name)
+    data = stored(rows) if isinstance(rows, pl.DataFrame) else _streamed(stored, name, rows)
     written = WriterProperties(
         compression="SNAPPY",
         max_row_group_size=_GROUP_ROWS,
@@ -123,11 +124,13 @@ def overwrite_days(
         raise TableConflictError(f"{name}: {error}") from error
 
 
-def _streamed(handle: DeltaTable, name: str, frames: Iterable[pl.DataFrame]) -> pa.RecordBatchReader:
+def _streamed(
+    stored: Callable[[pl.DataFrame], pl.DataFrame], name: str, frames: Iterable[pl.DataFrame]
+) -> pa.RecordBatchReader:
     import pyarrow as pa
 
-    schema = _as_stored(handle, name, TABLES[name].empty()).to_arrow().schema
-    tables = (_as_stored(handle, name, frame).to_arrow() for frame in frames)
+    schema = stored(TABLES[name].empty()).to_arrow().schema
+    tables = (stored(frame).to_arrow() for frame in frames)
     return pa.RecordBatchReader.from_batches(
         schema, (batch for table in tables for batch in table.to_batches(max_chunksize=_BATCH_ROWS))
     )
@@ -141,7 +144,7 @@ def append_rows(store: Store, name: str, rows: pl.DataFrame) -> None:
     for _ in range(_TRIES):
         handle = open_for_writing(store, name)
         try:
-            write_deltalake(handle, _as_stored(handle, name, rows), mode="append")
+            write_deltalake(handle, _as_stored(handle, name)(rows), mode="append")
         except CommitFailedError:
             continue
         break
@@ -252,12 +255,17 @@ def _missing_columns(handle: DeltaTable, name: str) -> list[Any]:
     return list(_schema(name, missing).fields)
 
 
-def _as_stored(handle: DeltaTable, name: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows with every column that the table has: null in those that the catalogue has dropped."""
+def _as_stored(handle: DeltaTable, name: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    """Rows to such with every column that the table has: null in those that the catalogue has dropped."""
     known = TABLES[name].column_names
-    there = pl.scan_delta(handle).collect_schema()
-    dropped = [pl.lit(None, dtype).alias(column) for column, dtype in there.items() if column not in known]
-    return rows.select(known).with_columns(dropped)
+    dropped = []
+    # To ask for the types takes a millisecond, which few tables need.
+    if not {field.name for field in handle.schema().fields} <= set(known):
+        there = pl.scan_delta(handle).collect_schema()
+        dropped = [
+            pl.lit(None, dtype).alias(column) for column, dtype in there.items() if column not in known
+        ]
+    return lambda rows: rows.select(known).with_columns(dropped)
 
 
 def _checked(there: pl.Schema, name: str) -> pl.Schema:

@@ -143,8 +143,7 @@ def _write(gathered: dict[str, list[pl.DataFrame | pa.Table]], write: Write, *, 
         most = beyond if ROLLUPS[name].recurs else min(beyond, _SMALL_BYTES)
         if sum(_size(rows) for rows in gathered[name]) > most:
             some = gathered.pop(name)
-            merged = (plain(rows).lazy() for rows in some)
-            write(name, ROLLUPS[name].merge_files(merged).collect() if len(some) > 1 else some[0])
+            write(name, ROLLUPS[name].merge_files(some) if len(some) > 1 else some[0])
 
 
 def _size(rows: pl.DataFrame | pa.Table) -> int:
@@ -153,7 +152,7 @@ def _size(rows: pl.DataFrame | pa.Table) -> int:
 
 def plain(rows: pl.DataFrame | pa.Table) -> pl.DataFrame:
     """Rows of a rollup with their texts as such."""
-    return rows if isinstance(rows, pl.DataFrame) else plain_rows(rows)
+    return codes.plain(rows) if isinstance(rows, pl.DataFrame) else plain_rows(rows)
 
 
 def _lines_without_a_row(files: Iterable[FileRecord]) -> pl.DataFrame:

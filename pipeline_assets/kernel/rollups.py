@@ -31,6 +31,7 @@ from pipeline_assets.kernel.schemas import (
     GOLD_VISITS,
     Table,
 )
+from pipeline_assets.kernel.texts_by_number import coded_rows
 from pipeline_assets.kernel.visits import join_intervals
 
 if TYPE_CHECKING:
@@ -62,10 +63,17 @@ class Rollup:
         found = self.sources[source](rows)
         return self._by_day(found).collect() if isinstance(found, pl.LazyFrame) else found
 
-    def merge_files(self, parts: Iterable[pl.LazyFrame]) -> pl.LazyFrame:
-        """Rollups of parts of one unit to one, sorted by day."""
-        rows = pl.concat([part.select(self.table.column_names) for part in parts])
-        return self._by_day(self.merge(coded(rows).collect(), list(self.keys)).lazy())
+    def merge_files(self, parts: Iterable[pl.DataFrame | pa.Table]) -> pl.DataFrame:
+        """Rollups of parts of one unit as one, by day. Their texts may be dictionaries, and come coded."""
+        frames, tables = [], []
+        for part in parts:
+            frames.append(part) if isinstance(part, pl.DataFrame) else tables.append(part)
+        if tables:
+            import pyarrow as pa
+
+            frames.append(coded_rows(pa.concat_tables(tables)))
+        rows = coded(together(frames, self.table.column_names).lazy()).collect()
+        return self.merge(rows, list(self.keys)).sort("event_date", maintain_order=True)
 
     def _by_day(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         return spelled(rows.select(self.table.column_names).sort("event_date", maintain_order=True))

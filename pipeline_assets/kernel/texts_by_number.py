@@ -104,6 +104,10 @@ class Texts:
         """The rows' texts."""
         return self.known.gather(self.numbers)
 
+    def coded(self) -> pl.Series:
+        """The rows' texts, coded."""
+        return self.known.cast(pl.Categorical(pl.Categories.random())).gather(self.numbers)
+
     def is_null(self) -> npt.NDArray[np.bool_]:
         """Whether a row has no text."""
         found: npt.NDArray[np.bool_] = self.numbers == self.size - 1
@@ -197,12 +201,21 @@ def _with_null(known: pl.Series) -> pl.Series:
 
 def plain_rows(table: pa.Table) -> pl.DataFrame:
     """The table's rows, those of dictionaries as the texts that they are."""
+    return _rows(table, Texts.plain)
+
+
+def coded_rows(table: pa.Table) -> pl.DataFrame:
+    """The table's rows, those of dictionaries as coded texts: no row's text is looked at."""
+    return _rows(table, Texts.coded)
+
+
+def _rows(table: pa.Table, as_texts: Callable[[Texts], pl.Series]) -> pl.DataFrame:
     import pyarrow as pa
 
-    coded = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
-    others = pl.from_arrow(table.drop_columns(coded))
+    known = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
+    others = pl.from_arrow(table.drop_columns(known))
     assert isinstance(others, pl.DataFrame)
-    texts = [Texts.of_dictionary(table.column(name)).plain().alias(name) for name in coded]
+    texts = [as_texts(Texts.of_dictionary(table.column(name))).alias(name) for name in known]
     return others.with_columns(texts).select(table.column_names)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from pipeline_assets.kernel.clean import CLEANERS
-from pipeline_assets.kernel.codes import spelled
+from pipeline_assets.kernel.codes import plain, spelled
 from pipeline_assets.kernel.parse import FileReader, ReadOptions
 from pipeline_assets.kernel.projections import PROJECTIONS, prepared
 from pipeline_assets.kernel.rollups import ROLLUPS, prepared_rows, roll_up_prepared
@@ -44,11 +44,11 @@ def roll_up_part(table: str, rows: pl.DataFrame) -> Rolled:
 
 def roll_up(silver: Mapping[str, pl.DataFrame]) -> Rolled:
     """The rollups of some silver rows, by landed file."""
-    parts: dict[str, list[pl.LazyFrame]] = {name: [] for name in ROLLUPS}
+    parts: dict[str, list[pl.DataFrame]] = {name: [] for name in ROLLUPS}
     for table, rows in silver.items():
         for name, frame in roll_up_part(table, rows).items():
-            parts[name].append(frame.lazy())
-    return {name: ROLLUPS[name].merge_files(frames).collect() for name, frames in parts.items()}
+            parts[name].append(frame)
+    return {name: plain(ROLLUPS[name].merge_files(frames)) for name, frames in parts.items()}
 
 
 def merge(*states: Rolled) -> Rolled:

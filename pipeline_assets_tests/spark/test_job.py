@@ -15,6 +15,7 @@ import pytest
 from pipeline_assets import samples
 from pipeline_assets.compute.spark import tasks, waves
 from pipeline_assets.compute.spark.frames import Row
+from pipeline_assets.kernel.codes import plain
 from pipeline_assets.kernel.rollups import ROLLUPS
 from pipeline_assets.kernel.schemas import LAYERS, MODEL, SERVING
 from pipeline_assets.storage.manifests import LAYER_NAMES, Layer, read_manifest
@@ -52,7 +53,7 @@ def rows(world: World, layer: Layer, unit: Unit, table: str) -> pl.DataFrame:
     empty = LAYERS[layer][table].empty()
     found = world.context.store.scan_parquet(paths) if paths else empty.lazy()
     if layer == "gold":
-        return ROLLUPS[table].merge_files([found]).collect().sort(pl.all())
+        return plain(ROLLUPS[table].merge_files([found.collect()])).sort(pl.all())
     return found.collect().sort("source_file", "line_number")
 
 

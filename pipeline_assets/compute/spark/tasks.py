@@ -210,7 +210,7 @@ def meet(variables: Mapping[str, str], key: str, payloads: Sequence[bytes]) -> b
     bad = ""
     parts: list[Part] = []
     try:
-        writer.write(table, ROLLUPS[table].merge_files(pl.read_ipc(each).lazy() for each in payloads))
+        writer.write_now(table, ROLLUPS[table].merge_files(pl.read_ipc(each) for each in payloads))
         parts = writer.close()
     except BadDataError as error:
         bad = str(error)

@@ -106,7 +106,7 @@ def intervals(draw: st.DrawFn) -> dict[str, Any]:
     for which, place in (("entry", min), ("exit", max)):
         part, file, line = place(pages, default=(0, None, None))
         at = moment(begin + (end - begin) * part // 4) if pages else None
-        path = f"/{part}/{file}/{line}" if pages else None
+        path = f"/{at:%H%M}/{file}/{line}" if pages else None
         names = ("at", "file", "line", "path")
         found |= {f"{which}_{name}": value for name, value in zip(names, (at, file, line, path), strict=True)}
     return found

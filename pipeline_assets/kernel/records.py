@@ -97,6 +97,8 @@ def as_frame(layout: Layout, stream: Callable[[str], bytearray]) -> pl.DataFrame
     import pyarrow as pa
 
     rows = np.frombuffer(stream(""), _record(layout))
+    empty = pl.DataFrame(schema={field.name: field.dtype for field in layout})
+    types = empty.to_arrow(compat_level=pl.CompatLevel.oldest()).schema
     columns = {}
     for field in layout:
         values = np.ascontiguousarray(rows[field.name])
@@ -107,7 +109,8 @@ def as_frame(layout: Layout, stream: Callable[[str], bytearray]) -> pl.DataFrame
         elif field.has_null:
             there = rows[_there(field.name)]
         long = stream(field.name) if _is_long(field.dtype) and not field.is_coded else None
-        columns[field.name] = _arrow(field, values, there, long)
+        kind = pa.from_numpy_dtype(values.dtype) if field.is_coded else types.field(field.name).type
+        columns[field.name] = _arrow(kind, values, there, long)
     found = pl.from_arrow(pa.table(columns))
     assert isinstance(found, pl.DataFrame)
     return found
@@ -164,21 +167,18 @@ def _stream(column: pl.Series, order: Places) -> npt.NDArray[Any]:
 
 
 def _arrow(
-    field: Field, values: npt.NDArray[Any], there: npt.NDArray[np.bool_] | None, long: bytearray | None
+    kind: pa.DataType, values: npt.NDArray[Any], there: npt.NDArray[np.bool_] | None, long: bytearray | None
 ) -> pa.Array:
     """A column as Arrow has it: Polars views it as it is."""
     import numpy as np
     import pyarrow as pa
 
     valid = None if there is None else _bits(there)
-    if field.is_coded:
-        return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), [valid, _buffer(values)])
-    kind = pl.Series([], dtype=field.dtype).to_arrow(compat_level=pl.CompatLevel.oldest()).type
     if long is None:
-        data = _bits(values) if field.dtype == pl.Boolean else _buffer(values)
+        data = _bits(values) if kind == pa.bool_() else _buffer(values)
         return pa.Array.from_buffers(kind, len(values), [valid, data])
     bounds = _buffer(np.append(0, np.cumsum(values, dtype=np.int64)))
-    if field.dtype == pl.String:
+    if kind == pa.large_string():
         return pa.Array.from_buffers(kind, len(values), [valid, bounds, _buffer(long)])
     inner = kind.value_type
     members = pa.Array.from_buffers(inner, len(long) * 8 // inner.bit_width, [None, _buffer(long)])

@@ -45,8 +45,8 @@ class Waiting:
         if known.dtype != texts.dtype:
             return texts.cast(pl.String)
         numbers = texts.to_physical()
-        both = pl.concat([known.to_physical(), numbers])
-        self._highest[texts.name] = pl.Series(texts.name, [both.max()], numbers.dtype).cat.to(texts.dtype)
+        both = pl.Series(texts.name, [known.to_physical().max(), numbers.max()], numbers.dtype)
+        self._highest[texts.name] = both.cat.to(texts.dtype)
         return numbers.shrink_dtype()
 
     def settle(self) -> None:

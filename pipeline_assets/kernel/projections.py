@@ -124,7 +124,8 @@ class Projection:
             return rows
         times = (pl.col(self.times[0]).min(), pl.col(self.times[1]).max()) if self.times else ()
         rest = (
-            rows.filter(is_other)
+            rows.select(*_DAY, *self.sums, *self.times)
+            .filter(is_other)
             .group_by(_DAY)
             .agg(pl.col(self.sums).sum(), *times, pl.lit(value=True).alias(_REST))
         )
@@ -179,13 +180,13 @@ def _of_the_day(visitors: pl.DataFrame) -> pl.DataFrame:
 def traffic_hourly(state: State) -> pl.DataFrame:
     """Hits, bytes and distinct visitors by hour (columns: `schemas.SERVING_TRAFFIC_HOURLY`)."""
     visitors = counted(_by_hour(state["visitors"].select(_HOURLY)), _HOURLY, "visitors")
-    rows = plain(visitors.with_columns(hits=_NOTHING, bytes=_NOTHING))
+    rows = visitors.with_columns(hits=_NOTHING, bytes=_NOTHING)
     # The rows of traffic are in one shard, and visitors are in all.
     if not state["traffic"].height:
         return rows
     traffic = _added_up(state["traffic"].with_columns(status_class=status_class()), _HOURLY, _HITS)
     given = plain(traffic.with_columns(visitors=_NOTHING))
-    return _added_up(pl.concat([given.select(rows.columns), rows]), _HOURLY, (*_HITS, "visitors"))
+    return _added_up(pl.concat([given.select(rows.columns), plain(rows)]), _HOURLY, (*_HITS, "visitors"))
 
 
 def traffic_minutely(state: State) -> pl.DataFrame:

@@ -59,8 +59,8 @@ _GAP_MINUTES: Final = 45
 def people_by_hour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """What hours have of clients: `event_date, hour, site, visitors`, and the series of the busiest client.
 
-    `site` is null for all sites together. `state` is what `projections.prepared` gives, and may be a shard of
-    one (`kernel.shards`).
+    `site` is null for all sites together, and coded. `state` is what `projections.prepared` gives, and may be
+    a shard of one (`kernel.shards`).
     """
     visitors = state[OF_THE_DAY].select("event_date", "site", "remote_host", "user_agent", "hours")
     # A row is all that a client has in an hour of a site.
@@ -80,7 +80,7 @@ def people_by_hour(state: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
         alike.append(_of_hours(_of_all_sites(visitors), _of_all_sites(clients)))
     else:  # one site is all that there is
         alike.append(_of_all_sites(alike[0]))
-    return plain(pl.concat(alike))
+    return pl.concat(alike)
 
 
 def _of_hours(visitors: pl.DataFrame, clients: pl.DataFrame) -> pl.DataFrame:
@@ -110,7 +110,7 @@ def hourly_values(state: Mapping[str, pl.DataFrame], people: Sequence[pl.DataFra
     hits in one without a row. What is before and after has not been delivered, nor what `missing_hours` says:
     it is no data, and an hour that the log covers in part is not complete.
     """
-    clients = pl.concat(people)
+    clients = plain(pl.concat(people))
     if len(people) > 1:
         # A client of a day is in one piece only.
         clients = clients.group_by(_HOUR_OF_SITE).agg(pl.col("visitors").sum(), pl.col(OF_CLIENTS).max())

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from pipeline_assets.kernel.codes import Words
+
     Places = npt.NDArray[np.int64]
     Mask = npt.NDArray[np.bool_]
 
@@ -45,9 +47,13 @@ class Groups:
     @classmethod
     def of(cls, rows: pl.DataFrame, keys: Sequence[str]) -> Groups:
         """The rows with the same in all of these columns. Null is the same as null."""
-        number = numbered([numbers_of(rows[key]) for key in keys])
-        order = sorting(number)
-        return cls(order, stretches(number.take(order)))
+        return cls.of_numbers(numbered([numbers_of(rows[key]) for key in keys]))
+
+    @classmethod
+    def of_numbers(cls, numbers: Words) -> Groups:
+        """The rows with the same number."""
+        order = sorting(numbers)
+        return cls(order, stretches(numbers.take(order)))
 
     def __len__(self) -> int:
         return len(self.begins)
@@ -159,10 +165,19 @@ def counted(rows: pl.DataFrame, keys: Sequence[str], name: str) -> pl.DataFrame:
     return some.with_columns(pl.Series(name, count, pl.Int64))
 
 
-def stretches(numbers: npt.NDArray[np.integer]) -> Places:
-    """Where stretches of the same number begin."""
+def begins(*columns: npt.NDArray[np.integer]) -> Mask:
+    """Whether a row begins a stretch of rows with the same in all of these columns."""
     import numpy as np
 
-    begins = np.ones(len(numbers), np.bool_)
-    begins[1:] = numbers[1:] != numbers[:-1]
-    return np.flatnonzero(begins)
+    found = np.ones(len(columns[0]), np.bool_)
+    found[1:] = columns[0][1:] != columns[0][:-1]
+    for column in columns[1:]:
+        found[1:] |= column[1:] != column[:-1]
+    return found
+
+
+def stretches(*columns: npt.NDArray[np.integer]) -> Places:
+    """Where stretches of rows with the same in all of these columns begin."""
+    import numpy as np
+
+    return np.flatnonzero(begins(*columns))

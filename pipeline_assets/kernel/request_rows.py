@@ -20,6 +20,7 @@ import polars as pl
 
 from pipeline_assets.kernel.clean import status_class_number
 from pipeline_assets.kernel.codes import sorting
+from pipeline_assets.kernel.groups import stretches
 from pipeline_assets.kernel.schemas import SILVER_REQUESTS
 from pipeline_assets.kernel.texts_by_number import Texts, joined
 
@@ -193,24 +194,6 @@ def prepared(rows: pl.DataFrame | pa.Table) -> ByVisitor:
     order = order[np.argsort(requests.moment[order], kind="stable")]
     order = order[sorting(visitor[order])]
     return ByVisitor(requests, order, visitor.take(order))
-
-
-def begins(*columns: npt.NDArray[np.integer]) -> Mask:
-    """Whether a row begins a stretch of rows with the same in all of these columns."""
-    import numpy as np
-
-    found = np.ones(len(columns[0]), np.bool_)
-    found[1:] = columns[0][1:] != columns[0][:-1]
-    for column in columns[1:]:
-        found[1:] |= column[1:] != column[:-1]
-    return found
-
-
-def stretches(*columns: npt.NDArray[np.integer]) -> Places:
-    """Where stretches of rows with the same in all of these columns begin."""
-    import numpy as np
-
-    return np.flatnonzero(begins(*columns))
 
 
 def from_zero(values: npt.NDArray[np.integer]) -> Column:

@@ -14,6 +14,7 @@ import polars as pl
 from pipeline_assets.kernel import sketches
 from pipeline_assets.kernel.clean import STATUS_CLASSES
 from pipeline_assets.kernel.gold_rows import rows_of
+from pipeline_assets.kernel.groups import Groups, begins, stretches
 from pipeline_assets.kernel.probes import probes_among
 from pipeline_assets.kernel.request_rows import (
     AGENT,
@@ -21,9 +22,7 @@ from pipeline_assets.kernel.request_rows import (
     US_OF_HOUR,
     US_OF_MINUTE,
     Requests,
-    begins,
     from_zero,
-    stretches,
 )
 from pipeline_assets.kernel.schemas import GOLD_CLIENTS, GOLD_VISITORS, GOLD_VISITS
 from pipeline_assets.kernel.texts_by_number import Texts, joined
@@ -125,10 +124,13 @@ def clients(ordered: ByVisitor) -> pa.Table:
     requests, begin = ordered.rows, ordered.hours
     texts = [requests.texts[name].at(ordered.order[begin]) for name in ("source_file", "site", "remote_host")]
     number = joined([*texts, from_zero(ordered.moment[begin] // US_OF_HOUR)], len(begin))
-    _, first, of_hour = np.unique(number, return_index=True, return_inverse=True)
+    groups = Groups.of_numbers(number)
+    first = groups.first
+    of_hour = np.empty(len(begin), np.int64)
+    of_hour[groups.order] = groups.number
     # By row, as it was read: what is counted need not be put in order then.
     client = np.empty(len(requests), np.int64)
-    client[ordered.order] = of_hour[_numbers(begin, len(requests))]
+    client[ordered.order] = of_hour.take(_numbers(begin, len(requests)))
     methods = requests.texts["method"]
     kind = requests.texts["referrer_kind"]
     ways = {

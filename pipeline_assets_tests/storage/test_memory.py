@@ -1,7 +1,8 @@
 """Memory that libraries keep: how much of it, asked of the C library in a process of its own.
 
-What belongs here: from how many places the threads of a process take it, whether what was freed is used again, and
-of which processes. What does not: how much memory a log takes, which `make bench` measures.
+What belongs here: from how many places the threads of a process take it, whether what was freed is used again,
+when circles are looked for, and of which processes. What does not: how much memory a log takes, which `make
+bench` measures.
 """
 
 from __future__ import annotations
@@ -65,6 +66,22 @@ give_back()
 print(max(again) < most / 10, pages() > most / 2)
 """
 
+# What is in a circle, and when memory is given back.
+_CIRCLES = """
+import gc, sys, weakref
+from pipeline_assets.storage.memory import give_back, own_process
+if sys.argv[1:] == ["own"]:
+    own_process()
+class Circle:
+    def __init__(self):
+        self.itself = self
+def is_let_go_of():
+    circle = weakref.ref(Circle())
+    give_back()
+    return circle() is None
+print(is_let_go_of(), is_let_go_of(), gc.get_freeze_count() > 0)
+"""
+
 
 # What programs are made of is imported before the library is, which counts processors when it is.
 _PROGRAMS = """
@@ -105,6 +122,11 @@ def test_what_a_program_has_freed_is_used_again_until_it_is_given_back() -> None
 def test_where_people_have_set_it_freed_memory_goes_at_once() -> None:
     variables = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
     assert _run(_AGAIN, "own", **variables).split()[0] == "False"
+
+
+def test_programs_look_at_what_is_there_once_and_at_what_comes_each_time() -> None:
+    assert _run(_CIRCLES, "own").split() == ["True", "True", "True"]
+    assert _run(_CIRCLES).split() == ["True", "True", "False"]
 
 
 def test_to_import_the_package_changes_nothing(tmp_path: Path) -> None:

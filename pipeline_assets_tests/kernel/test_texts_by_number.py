@@ -16,9 +16,12 @@ TEXTS = st.lists(st.none() | st.sampled_from(["", "a", "ä", "\x00"]) | st.text(
 
 
 def from_parts(texts: list[str | None], cut: int) -> list[Texts]:
-    """A column of these texts as each kind of column gives it; Arrow's has two dictionaries."""
+    """A column of these texts as each kind of column gives it; Arrow's has two dictionaries, and begins later."""
     plain = pl.Series(texts, dtype=pl.String)
-    chunks = [pa.array(some, pa.string()).dictionary_encode() for some in (texts[:cut], texts[cut:])]
+    chunks = [
+        pa.array([None, "before", *some], pa.string()).dictionary_encode()[2:]
+        for some in (texts[:cut], texts[cut:])
+    ]
     return [
         Texts.of(plain),
         Texts.of(plain.cast(pl.Categorical)),

@@ -17,7 +17,7 @@ import pytest
 from pipeline_assets.compute.context import Context
 from pipeline_assets.kernel.codes import coded
 from pipeline_assets.kernel.parse import FileReader
-from pipeline_assets.kernel.schemas import BRONZE
+from pipeline_assets.kernel.schemas import BRONZE, GOLD_VISITS
 from pipeline_assets.settings import Settings
 from pipeline_assets.storage import encoding, parts
 from pipeline_assets.storage.encoding import Encoder
@@ -161,3 +161,21 @@ def test_a_null_where_none_may_be_is_no_part() -> None:
     (chunk,) = FileReader(io.BytesIO(access_line()), "logs/x/a.log", ANY_TIME)
     with pytest.raises(pa.ArrowInvalid, match="'site' is declared non-nullable"):
         encoding.encoded(BRONZE["requests"], chunk.requests.with_columns(site=pl.lit(None, pl.String())))
+
+
+@pytest.mark.parametrize(
+    "numbers", [[2**63 - 1, -(2**63), None, 0, -1, 2**63 - 1], [None] * 6, [7] * 6, [None, 7] * 3]
+)
+def test_numbers_kept_by_their_differences_may_be_any(numbers: list[int | None]) -> None:
+    never_null = [7 if number is None else number for number in numbers]
+    columns = {
+        column.name: pl.Series(numbers if column.nullable else never_null, dtype=pl.Int64).cast(column.dtype)
+        if column.name in encoding._GROWING
+        else pl.Series(["x" if column.dtype == pl.String else 0] * 6).cast(column.dtype)
+        for column in GOLD_VISITS.columns
+    }
+    wanted = pl.DataFrame(columns)
+    data = encoding.encoded(GOLD_VISITS, coded(wanted.lazy()).collect())
+    assert pl.read_parquet(data).equals(wanted, null_equal=True)
+    found = pl.from_arrow(pq.read_table(io.BytesIO(data)))
+    assert isinstance(found, pl.DataFrame) and found.equals(wanted, null_equal=True)

@@ -39,7 +39,7 @@ _GATHERED_ROWS: Final = 40_000
 class Given:
     """What one piece of several gives to the tables; `large` is that of the table that is not gathered.
 
-    Its texts are coded.
+    Their texts may be coded.
     """
 
     rows: dict[str, pl.DataFrame]

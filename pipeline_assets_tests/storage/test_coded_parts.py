@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from pipeline_assets.kernel.schemas import SILVER_ERRORS, TIMESTAMP
+from pipeline_assets.kernel.codes import coded
+from pipeline_assets.kernel.schemas import GOLD_TRAFFIC, SILVER_ERRORS, TIMESTAMP
+from pipeline_assets.storage import encoding
 from pipeline_assets.storage.coded_parts import read_coded, read_groups
 from pipeline_assets.storage.encoding import Encoder
 from pipeline_assets.storage.folder_store import FolderStore
@@ -87,6 +92,51 @@ def test_rows_are_chosen_by_what_they_have(
     assert {"level", "template", "source_file"} <= found.texts.keys()
     lacking = pl.lit(None, pl.Int16()).alias("newer"), pl.lit(None, pl.String()).alias("newest")
     assert_frame_equal(found.frame(schema), rows[list(wanted)].with_columns(lacking))
+
+
+# Longer than what statistics keep, hardly different, and what comes last of all.
+FILES = ("", "\x00", "a" * 5000, "a" * 5000 + "b", "ä", "e\u0301", "\U0010ffff" * 40)
+ROWS = st.lists(st.tuples(st.sampled_from(FILES), st.integers(15, 16), st.integers(0, 99)), min_size=1)
+
+
+@given(
+    st.lists(ROWS, min_size=1, max_size=3),
+    st.sets(st.sampled_from(FILES), min_size=1),
+    st.sampled_from([1, 100, 8 << 20]),
+    st.booleans(),
+)
+def test_rows_are_chosen_by_any_file_where_dictionaries_are_too_large(
+    groups: list[list[tuple[str, int, int]]], files: set[str], most_bytes: int, are_coded: bool
+) -> None:
+    """The writer goes on with texts as they are then, in those row groups that have more."""
+    frames = [
+        GOLD_TRAFFIC.empty()
+        .clear(len(rows))
+        .with_columns(
+            pl.Series("source_file", [file for file, _, _ in rows]),
+            pl.Series("event_date", [date(2024, 1, day) for _, day, _ in rows]),
+            pl.Series("method", [None if text < 9 else f"{text}" * 9 for _, _, text in rows]),
+            pl.Series("hits", range(len(rows)), pl.Int64),
+            *(
+                pl.lit(0, GOLD_TRAFFIC.schema[name]).alias(name)
+                for name in ("hour", "minute", "status", "bytes")
+            ),
+            site=pl.lit("a"),
+            is_bot=pl.lit(value=False),
+        )
+        for rows in groups
+    ]
+    whole = pl.concat(frames)
+    with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoding, "_DICTIONARY_BYTES", most_bytes)
+        encoder = encoding.Encoder(GOLD_TRAFFIC)
+        for frame in frames:
+            encoder.encode(coded(frame.lazy()).collect() if are_coded else frame)
+        (Path(root) / "part.parquet").write_bytes(encoder.close())
+        among = {"event_date": (date(2024, 1, 15),), "source_file": sorted(files)}
+        found = read_coded(FolderStore(Path(root)), "part.parquet", GOLD_TRAFFIC.schema, "it", among)
+    wanted = whole.filter(pl.col("source_file").is_in(files), pl.col("event_date") == date(2024, 1, 15))
+    assert (found.frame(GOLD_TRAFFIC.schema).rows() if found else []) == wanted.rows()
 
 
 def test_what_statistics_rule_out_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,7 +115,7 @@ def test_rows_are_chosen_by_any_file_where_dictionaries_are_too_large(
         .with_columns(
             pl.Series("source_file", [file for file, _, _ in rows]),
             pl.Series("event_date", [date(2024, 1, day) for _, day, _ in rows]),
-            pl.Series("method", [None if text < 9 else f"{text}" * 9 for _, _, text in rows]),
+            pl.Series("method", [None if text < 9 else f"{text}" * 9 for _, _, text in rows], pl.String),
             pl.Series("hits", range(len(rows)), pl.Int64),
             *(
                 pl.lit(0, GOLD_TRAFFIC.schema[name]).alias(name)
@@ -129,6 +129,8 @@ def test_rows_are_chosen_by_any_file_where_dictionaries_are_too_large(
     whole = pl.concat(frames)
     with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
         patch.setattr(encoding, "_DICTIONARY_BYTES", most_bytes)
+        # It looks how large they are after each of these.
+        patch.setattr(encoding, "_BATCH_ROWS", 2)
         encoder = encoding.Encoder(GOLD_TRAFFIC)
         for frame in frames:
             encoder.encode(coded(frame.lazy()).collect() if are_coded else frame)

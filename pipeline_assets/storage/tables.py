@@ -39,9 +39,6 @@ _CHOSEN_BY: Final = {"ledger": "recorded_at", "runs": "recorded_at"}
 _BATCH_ROWS: Final = 50_000
 # So many are a row group, which the writer keeps in memory: of a million, as is usual, 70 MB more.
 _GROUP_ROWS: Final = 1 << 17
-# Hardly two rows have the same here. Where the writer looks for equal values first, as is usual, it takes a
-# fifth of the time more, for a file as large.
-_ALL_DIFFER: Final = ("started_at", "ended_at", "bytes")
 # A lost race for the columns of a table or for an append means that another process has just succeeded.
 _TRIES: Final = 50
 
@@ -108,16 +105,12 @@ def overwrite_days(
 
     Raises `TableConflictError` where one of the days has changed since the handle was opened.
     """
-    from deltalake import ColumnProperties, WriterProperties, write_deltalake
+    from deltalake import WriterProperties, write_deltalake
     from deltalake.exceptions import CommitFailedError
 
     stored = _as_stored(handle, name)
     data = stored(rows) if isinstance(rows, pl.DataFrame) else _streamed(stored, name, rows)
-    written = WriterProperties(
-        compression="SNAPPY",
-        max_row_group_size=_GROUP_ROWS,
-        column_properties={column: ColumnProperties(dictionary_enabled=False) for column in _ALL_DIFFER},
-    )
+    written = WriterProperties(compression="SNAPPY", max_row_group_size=_GROUP_ROWS)
     try:
         write_deltalake(handle, data, mode="overwrite", predicate=_on_days(days), writer_properties=written)
     except CommitFailedError as error:

@@ -16,22 +16,9 @@ import os
 import sys
 from typing import Any, Final
 
-# Settings of glibc's malloc.h, with the variables by which people make them.
-#
-# One place from which all threads take memory (`M_ARENA_MAX`). By itself it has one for each thread, up to
-# eight a processor, and what was freed in one the others don't use: with a log of 4 GB that comes to 60 MB.
-# Polars and Arrow have allocators of their own. What is left are arrays of NumPy's, which are few and large,
-# and Python's objects, so hardly a thread waits for another.
-#
-# Arrays come from that place (`M_MMAP_THRESHOLD`, the largest that do), and what was freed at its end stays
-# for the next ones until `give_back` (`M_TRIM_THRESHOLD`). By itself it goes back to the system at once, and
-# comes again as fresh pages: with a log of 4 GB half as many again, and a twentieth of the CPU time.
-_SETTINGS: Final = (
-    (-8, 1, "MALLOC_ARENA_MAX"),
-    (-3, 32 << 20, "MALLOC_MMAP_THRESHOLD_"),
-    (-1, 128 << 20, "MALLOC_TRIM_THRESHOLD_"),
-)
-_ALL: Final = "GLIBC_TUNABLES"
+# `M_ARENA_MAX` of glibc's malloc.h, and the variables by which people set it.
+_MOST_ARENAS: Final = -8
+_SET_BY: Final = frozenset({"MALLOC_ARENA_MAX", "GLIBC_TUNABLES"})
 # The process that does nothing but this package's work, if this is one.
 _own: Final[set[int]] = set()
 
@@ -42,18 +29,22 @@ def own_process() -> None:
     Nobody else's process is changed so: to import the package does none of it.
     """
     _own.add(os.getpid())
-    _set_up_c_library()
+    _use_one_arena()
     # The library for matrices of NumPy, of which there are none here, starts a thread a processor when it is
     # imported, and they spin: some 50 ms of CPU time a process.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-def _set_up_c_library() -> None:
-    """Make the settings where the C library is glibc; what people have set is not overruled."""
-    choose = _of_c_library("mallopt")
-    for number, value, variable in _SETTINGS:
-        if choose is not None and os.environ.keys().isdisjoint({variable, _ALL}):
-            choose(number, value)
+def _use_one_arena() -> None:
+    """Let all threads that come to be take the C library's memory from one place, where that is glibc.
+
+    By itself it has a place for each thread, up to eight a processor, and what was freed in one the others
+    don't use: with a log of 4 GB that comes to 60 MB. Polars and Arrow have allocators of their own. What is
+    left are arrays of NumPy's, which are few and large, and Python's objects, so hardly a thread waits for
+    another. Whoever has set it for the process is not overruled.
+    """
+    if _SET_BY.isdisjoint(os.environ) and (choose := _of_c_library("mallopt")) is not None:
+        choose(_MOST_ARENAS, 1)
 
 
 def end_quickly() -> None:

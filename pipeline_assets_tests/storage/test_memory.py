@@ -1,8 +1,7 @@
 """Memory that libraries keep: how much of it, asked of the C library in a process of its own.
 
-What belongs here: from how many places the threads of a process take it, whether what was freed is used again,
-when circles are looked for, and of which processes. What does not: how much memory a log takes, which `make
-bench` measures.
+What belongs here: from how many places the threads of a process take it, when circles are looked for, and of
+which processes. What does not: how much memory a log takes, which `make bench` measures.
 """
 
 from __future__ import annotations
@@ -17,10 +16,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's alone")
 
-_OF_TESTS = {
-    *("MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"),
-    "OPENBLAS_NUM_THREADS",
-}
+_OF_TESTS = {"MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "OPENBLAS_NUM_THREADS"}
 # Several threads at once take memory and keep it, as those of a run do.
 _THREADS = """
 import ctypes, sys, threading
@@ -40,30 +36,6 @@ threads = [threading.Thread(target=take) for _ in range(6)]
 out = ctypes.c_void_p(library.fopen(sys.argv[1].encode(), b"w"))
 library.malloc_info(0, out)
 library.fclose(out)
-"""
-
-# Blocks that come to more than is kept by itself are taken, written to and let go of, again and again.
-_AGAIN = """
-import ctypes, resource, sys
-from pipeline_assets.storage.memory import give_back, own_process
-if sys.argv[1:] == ["own"]:
-    own_process()
-library = ctypes.CDLL(None)
-library.malloc.restype = ctypes.c_void_p
-library.malloc.argtypes = [ctypes.c_size_t]
-library.free.argtypes = library.memset.argtypes = [ctypes.c_void_p]
-def pages(blocks=4, size=20 << 20):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    taken = [library.malloc(size) for _ in range(blocks)]
-    for block in taken:
-        ctypes.memset(block, 1, size)
-    for block in taken:
-        library.free(block)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-most = pages()
-again = [pages() for _ in range(3)]
-give_back()
-print(max(again) < most / 10, pages() > most / 2)
 """
 
 # What is in a circle, and when memory is given back.
@@ -113,15 +85,6 @@ def test_all_threads_of_a_program_take_memory_from_one_place(tmp_path: Path) -> 
 
 def test_what_people_have_set_holds(tmp_path: Path) -> None:
     assert _places(tmp_path / "report.xml", "own", MALLOC_ARENA_MAX="4") == 4
-
-
-def test_what_a_program_has_freed_is_used_again_until_it_is_given_back() -> None:
-    assert _run(_AGAIN, "own").split() == ["True", "True"]
-
-
-def test_where_people_have_set_it_freed_memory_goes_at_once() -> None:
-    variables = {"MALLOC_MMAP_THRESHOLD_": "131072", "MALLOC_TRIM_THRESHOLD_": "131072"}
-    assert _run(_AGAIN, "own", **variables).split()[0] == "False"
 
 
 def test_programs_look_at_what_is_there_once_and_at_what_comes_each_time() -> None:

@@ -188,7 +188,7 @@ def _count(number: int | None) -> str:
 
 _INTRODUCTION: Final = """
 Written by `{command}`; run it to write this page anew with the figures of your machine. `make bench SMALL=1`
-takes a minute and prints only, `SIZE=4000` is another size in MB, and `SECTION="By Spark"` writes one part
+takes a minute and prints only, `SIZE=` takes a log of so many MB, and `SECTION="By Spark"` writes one part
 anew.
 
 Read is a Combined log of {mb} MB, made from a fixed seed (`pipeline_assets_benchmarks/corpus.py`): 0.5

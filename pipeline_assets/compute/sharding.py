@@ -31,10 +31,7 @@ from pipeline_assets.kernel.shards import shard_numbers
 from pipeline_assets.storage.memory import give_back
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    Places = npt.NDArray[np.int64]
+    from pipeline_assets.kernel.words import Places
 
 # Rows of all rollups that are taken into memory together: 40 MB, and some three times as much to merge or to
 # project them. A log of 100 MB has so many, where its clients are as many as the benchmark's.

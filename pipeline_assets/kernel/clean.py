@@ -21,7 +21,8 @@ from pipeline_assets.kernel.texts_by_number import Texts
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pipeline_assets.kernel.texts_by_number import Numbers, Places
+    from pipeline_assets.kernel.texts_by_number import Numbers
+    from pipeline_assets.kernel.words import Places
 
 # GoAccess 1.7's `static-file` (goaccess.conf), and what has become common on the web since.
 _STATIC_FILE: Final = (

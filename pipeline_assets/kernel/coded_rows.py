@@ -15,11 +15,10 @@ import polars as pl
 from pipeline_assets.kernel.texts_by_number import Texts
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
 
-    Places = npt.NDArray[np.int64]
+    from pipeline_assets.kernel.words import Places
 
 
 @dataclass(frozen=True)

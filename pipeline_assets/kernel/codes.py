@@ -46,13 +46,8 @@ def coded(rows: pl.LazyFrame, names: Collection[str] = ()) -> pl.LazyFrame:
     )
 
 
-def spelled(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """The rows with their categories as texts again."""
-    return rows.with_columns(selectors.categorical().cast(pl.String))
-
-
 def plain(rows: pl.DataFrame) -> pl.DataFrame:
-    """As `spelled`, of rows that are there. What was a number has its text for itself, and no other one."""
+    """The rows with their categories as texts again, each of which is for itself."""
     return rows.with_columns(selectors.categorical().cast(pl.String))
 
 

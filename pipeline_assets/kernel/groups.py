@@ -22,23 +22,19 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from pipeline_assets.kernel.codes import Words
-
-    Places = npt.NDArray[np.int64]
-    Mask = npt.NDArray[np.bool_]
+    from pipeline_assets.kernel.words import Mask, Places, Words
 
 # Categories are counted by 32 bits, from 0 on.
 _NO_CODE: Final = (1 << 32) - 1
-
-
 # Numbers below this are counted by themselves, which needs no order of them.
 _FEW: Final = 1 << 16
 
 
 @dataclass(frozen=True)
 class Groups:
-    """Rows by group: `order` has the rows of a group one behind the other, and `begins` where
-    each group begins in it.
+    """Rows by group.
+
+    `order` has the rows of a group one behind the other, and `begins` where each group begins in it.
     """
 
     order: Places
@@ -73,9 +69,7 @@ class Groups:
     @cached_property
     def number(self) -> Places:
         """The group of each row of `order`."""
-        import numpy as np
-
-        return np.repeat(np.arange(len(self)), self.sizes)
+        return numbers_of_stretches(self.begins, len(self.order))
 
     def only(self, which: Mask) -> Groups:
         """Some of the groups."""
@@ -159,7 +153,7 @@ def counted(rows: pl.DataFrame, keys: Sequence[str], name: str) -> pl.DataFrame:
         row[number] = np.arange(len(number))
         first, count = row[found], counts[found]
     else:
-        groups = Groups.of(rows, keys)
+        groups = Groups.of_numbers(number)
         first, count = groups.first, groups.sizes
     some: pl.DataFrame = rows.select(keys)[first]
     return some.with_columns(pl.Series(name, count, pl.Int64))
@@ -181,3 +175,10 @@ def stretches(*columns: npt.NDArray[np.integer]) -> Places:
     import numpy as np
 
     return np.flatnonzero(begins(*columns))
+
+
+def numbers_of_stretches(begins: Places, rows: int) -> Places:
+    """For each of so many rows the number of its stretch."""
+    import numpy as np
+
+    return np.repeat(np.arange(len(begins)), np.diff(np.append(begins, rows)))

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    Places = npt.NDArray[np.int64]
+    from pipeline_assets.kernel.words import Places
+
     Numbers = npt.NDArray[np.unsignedinteger[Any]]
 
 

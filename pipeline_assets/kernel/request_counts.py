@@ -15,6 +15,7 @@ import polars as pl
 
 from pipeline_assets.kernel import histograms
 from pipeline_assets.kernel.gold_rows import rows_of
+from pipeline_assets.kernel.groups import Groups
 from pipeline_assets.kernel.referrers import without_query
 from pipeline_assets.kernel.request_rows import PATH_CHARACTERS, US_OF_MINUTE, Requests, from_zero
 from pipeline_assets.kernel.schemas import GOLD_COUNTS, GOLD_TRAFFIC
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from pipeline_assets.kernel.request_rows import ByVisitor, Mask
-    from pipeline_assets.kernel.texts_by_number import Column, Places
-    from pipeline_assets.kernel.words import Words
+    from pipeline_assets.kernel.request_rows import ByVisitor
+    from pipeline_assets.kernel.texts_by_number import Column
+    from pipeline_assets.kernel.words import Mask, Places, Words
 
 # IANA's HTTP Method Registry (www.iana.org/assignments/http-methods), without its reserved `*`.
 METHODS: Final = (
@@ -225,12 +226,12 @@ def _grouped(number: Words, sums: Mapping[str, Places], moments: Places | None =
             np.maximum.at(counted["last_seen"], place, moments)
         found = np.flatnonzero(hits)
         return pl.DataFrame({name: values[found] for name, values in counted.items()})
-    rows = pl.DataFrame({"number": number, "row": np.arange(len(number)), **sums})
-    wanted = [pl.col("row").first(), pl.len().alias("hits"), pl.col(list(sums)).sum()]
+    groups = Groups.of_numbers(number)
+    added = {name: groups.total(pl.Series(values)) for name, values in sums.items()}
     if moments is not None:
-        rows = rows.with_columns(moment=moments)
-        wanted += [pl.col("moment").min().alias("first_seen"), pl.col("moment").max().alias("last_seen")]
-    return rows.group_by("number").agg(wanted).select(pl.exclude("number"))
+        added["first_seen"] = groups.least(pl.Series(moments))
+        added["last_seen"] = groups.most(pl.Series(moments))
+    return pl.DataFrame({"row": groups.first, "hits": groups.sizes, **added})
 
 
 def _ranked(values: npt.NDArray[np.integer]) -> Column:

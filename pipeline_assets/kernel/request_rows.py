@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from pipeline_assets.kernel.texts_by_number import Column, Places
-    from pipeline_assets.kernel.words import Words
-
-    Mask = npt.NDArray[np.bool_]
+    from pipeline_assets.kernel.texts_by_number import Column
+    from pipeline_assets.kernel.words import Mask, Places, Words
 
 # Lengths, in characters, at which gold cuts what clients send. Texts that begin alike count as one.
 USER_AGENT_CHARACTERS: Final = 512

@@ -14,7 +14,7 @@ import polars as pl
 from pipeline_assets.kernel import sketches
 from pipeline_assets.kernel.clean import STATUS_CLASSES
 from pipeline_assets.kernel.gold_rows import rows_of
-from pipeline_assets.kernel.groups import Groups, begins, stretches
+from pipeline_assets.kernel.groups import Groups, begins, numbers_of_stretches, stretches
 from pipeline_assets.kernel.probes import probes_among
 from pipeline_assets.kernel.request_rows import (
     AGENT,
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from pipeline_assets.kernel.request_rows import ByVisitor, Mask
-    from pipeline_assets.kernel.texts_by_number import Places
+    from pipeline_assets.kernel.request_rows import ByVisitor
+    from pipeline_assets.kernel.words import Mask, Places
 
 # What pages and the programs in them ask by; a browser asks by no other.
 READING: Final = ("GET", "HEAD", "OPTIONS")
@@ -51,7 +51,7 @@ def visitors(ordered: ByVisitor) -> pa.Table:
 
     # A visitor's hour by class of status: there are few of these. Where texts are cut, bots and others may
     # have one of them in common.
-    cell = (_numbers(ordered.hours, len(ordered)) * _CLASSES + ordered.status_class) * 2
+    cell = (numbers_of_stretches(ordered.hours, len(ordered)) * _CLASSES + ordered.status_class) * 2
     if ordered.rows.has_cut_agents:
         cell += ordered.is_bot
     hits = np.bincount(cell)
@@ -83,7 +83,7 @@ def _by_written_date(ordered: ByVisitor) -> pa.Table:
     else:
         places = np.flatnonzero(counts)
     day = (ordered.moment[places] + offsets[ordered.order[places]] * US_OF_MINUTE) // US_OF_DAY
-    visitor = (_numbers(stretches(ordered.visitor), len(ordered))[places], len(ordered))
+    visitor = (numbers_of_stretches(stretches(ordered.visitor), len(ordered))[places], len(ordered))
     number = joined([visitor, from_zero(day), (ordered.is_bot[places], 2)], len(places))
     first = _first_of(number)
     here = places[first]
@@ -130,7 +130,7 @@ def clients(ordered: ByVisitor) -> pa.Table:
     of_hour[groups.order] = groups.number
     # By row, as it was read: what is counted need not be put in order then.
     client = np.empty(len(requests), np.int64)
-    client[ordered.order] = of_hour.take(_numbers(begin, len(requests)))
+    client[ordered.order] = of_hour.take(numbers_of_stretches(begin, len(requests)))
     methods = requests.texts["method"]
     kind = requests.texts["referrer_kind"]
     ways = {
@@ -214,13 +214,6 @@ def _page_of(ordered: ByVisitor, end: str, at: Places, has_page: Mask) -> dict[s
     )
     moment, line = others.get_columns()
     return {f"{end}_at": moment, f"{end}_file": file, f"{end}_line": line, f"{end}_path": path}
-
-
-def _numbers(begins: Places, rows: int) -> Places:
-    """For each row the number of its stretch."""
-    import numpy as np
-
-    return np.repeat(np.arange(len(begins)), np.diff(np.append(begins, rows)))
 
 
 def _first_of(number: npt.NDArray[np.integer]) -> Places:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from pipeline_assets.kernel import request_counts, request_visitors, sketches
-from pipeline_assets.kernel.codes import coded, in_order, spelled, together
+from pipeline_assets.kernel.codes import coded, in_order, plain, together
 from pipeline_assets.kernel.groups import Groups
 from pipeline_assets.kernel.request_rows import AGENT, REQUEST_SCHEMA, prepared
 from pipeline_assets.kernel.schemas import (
@@ -52,7 +52,7 @@ class Rollup:
     """
 
     table: Table
-    sources: Mapping[str, Callable[[Any], pl.LazyFrame | pa.Table]]
+    sources: Mapping[str, Callable[[Any], pl.DataFrame | pa.Table]]
     keys: tuple[str, ...]
     merge: Merge
     proofs: Mapping[str, pl.Expr] = field(default_factory=dict)
@@ -61,7 +61,9 @@ class Rollup:
     def roll_up(self, source: str, rows: Any) -> pl.DataFrame | pa.Table:
         """What prepared rows of one source give, rolled up by landed file; texts may be dictionaries."""
         found = self.sources[source](rows)
-        return self._by_day(found).collect() if isinstance(found, pl.LazyFrame) else found
+        if not isinstance(found, pl.DataFrame):
+            return found
+        return plain(found.select(self.table.column_names).sort("event_date", maintain_order=True))
 
     def merge_files(self, parts: Iterable[pl.DataFrame | pa.Table]) -> pl.DataFrame:
         """Rollups of parts of one unit as one, by day. Their texts may be dictionaries, and come coded."""
@@ -74,9 +76,6 @@ class Rollup:
             frames.append(coded_rows(pa.concat_tables(tables)))
         rows = coded(together(frames, self.table.column_names).lazy()).collect()
         return self.merge(rows, list(self.keys)).sort("event_date", maintain_order=True)
-
-    def _by_day(self, rows: pl.LazyFrame) -> pl.LazyFrame:
-        return spelled(rows.select(self.table.column_names).sort("event_date", maintain_order=True))
 
     @cached_property
     def day_table(self) -> Table:
@@ -95,7 +94,7 @@ class Rollup:
         """
         rows = self.merge_coded(parts)
         order = [*self._day_keys, *(["started_at"] if "started_at" in rows.columns else [])]
-        return spelled(in_order(rows, order).lazy()).collect()
+        return plain(in_order(rows, order))
 
     def merge_coded(self, parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
         """As `merge_day`, but that texts are coded, as the parts' may be, and rows come in any order."""
@@ -167,7 +166,7 @@ def proven_rows(rollups: Mapping[str, pl.DataFrame | pl.LazyFrame], source: str)
     return 0
 
 
-def _error_counts(errors: pl.LazyFrame) -> pl.LazyFrame:
+def _error_counts(errors: pl.LazyFrame) -> pl.DataFrame:
     level = pl.col("level").str.to_lowercase()
     lines = {**_NOTHING_ELSE, "hits": pl.lit(1, pl.Int64)}
     rows = pl.concat(
@@ -193,10 +192,10 @@ def _error_counts(errors: pl.LazyFrame) -> pl.LazyFrame:
             ),
         ]
     )
-    return _adding_up_counts(coded(rows).collect(), list(_COUNTS_KEYS)).lazy()
+    return _adding_up_counts(coded(rows).collect(), list(_COUNTS_KEYS))
 
 
-def _line_counts(lines: pl.LazyFrame) -> pl.LazyFrame:
+def _line_counts(lines: pl.LazyFrame) -> pl.DataFrame:
     rows = lines.select(
         "source_file",
         "event_date",
@@ -204,7 +203,7 @@ def _line_counts(lines: pl.LazyFrame) -> pl.LazyFrame:
         **_aspect("line", pl.col("fate"), pl.col("reason")),
         **{**_NOTHING_ELSE, "hits": pl.col("lines")},
     )
-    return _adding_up_counts(coded(rows).collect(), list(_COUNTS_KEYS)).lazy()
+    return _adding_up_counts(coded(rows).collect(), list(_COUNTS_KEYS))
 
 
 _NOTHING_ELSE: Final = {

@@ -23,10 +23,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
-    from pipeline_assets.kernel.words import Words
+    from pipeline_assets.kernel.words import Places, Words
 
     Numbers = npt.NDArray[np.int32]
-    Places = npt.NDArray[np.int64]
     # A column of numbers from 0 on, and how many there may be.
     Column = tuple[npt.NDArray[np.integer | np.bool_], int]
 

@@ -19,7 +19,7 @@ from pipeline_assets.kernel.codes import numbered, numbers_of, sorting
 from pipeline_assets.kernel.groups import Groups, stretches
 
 if TYPE_CHECKING:
-    from pipeline_assets.kernel.groups import Places
+    from pipeline_assets.kernel.words import Places
 
 # All but the path say which page is first, and which is last.
 _ENTRY: Final = ("entry_at", "entry_file", "entry_line", "entry_path")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Positions = npt.NDArray[np.int64]
     Mask = npt.NDArray[np.bool_]
+    Places = npt.NDArray[np.int64]
     Words = npt.NDArray[np.uint64]
 
 _ZERO: Final = 0x30

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from pipeline_assets.kernel.clean import CLEANERS
-from pipeline_assets.kernel.codes import plain, spelled
+from pipeline_assets.kernel.codes import plain
 from pipeline_assets.kernel.parse import FileReader, ReadOptions
 from pipeline_assets.kernel.projections import PROJECTIONS, prepared
 from pipeline_assets.kernel.rollups import ROLLUPS, prepared_rows, roll_up_prepared
@@ -29,7 +29,7 @@ def silver_of(path: str, content: bytes) -> dict[str, pl.DataFrame]:
     for table, clean in CLEANERS.items():
         frames = [getattr(chunk, table) for chunk in chunks]
         # Stored texts are plain.
-        found[table] = spelled(clean(pl.concat([BRONZE[table].empty(), *frames]).lazy())).collect()
+        found[table] = plain(clean(pl.concat([BRONZE[table].empty(), *frames]).lazy()).collect())
     return found
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from pipeline_assets.kernel import codes
-from pipeline_assets.kernel.codes import answers, coded, in_order, numbered, sorting, spelled
+from pipeline_assets.kernel.codes import answers, coded, in_order, numbered, plain, sorting
 
 TEXTS = st.lists(
     st.none() | st.sampled_from(["", "a", "b", "ä", "Z", "\x00"]) | st.text(max_size=3), max_size=30
@@ -46,8 +46,8 @@ def test_coded_rows_group_and_sort_as_their_texts_do(one: list[str | None], two:
         by_one = frame.group_by("one").agg(pl.col("two").min(), pl.col("n").sum())
         return by_one.sort("one", nulls_last=True)
 
-    assert_frame_equal(spelled(added_up(coded(rows))).collect(), added_up(rows).collect())
-    assert_frame_equal(spelled(coded(rows)).collect(), rows.collect())
+    assert_frame_equal(plain(added_up(coded(rows)).collect()), added_up(rows).collect())
+    assert_frame_equal(plain(coded(rows).collect()), rows.collect())
 
 
 @pytest.mark.parametrize("rows", [0, 1])
@@ -94,7 +94,7 @@ def test_rows_come_in_the_order_that_sorting_gives_them(rows: list[tuple[Any, ..
     schema = {"one": pl.String, "n": pl.Int64, "day": pl.Date, "is": pl.Boolean, "two": pl.String}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
     keys = ["two", "day", "one", "is", "n"]
-    found = spelled(in_order(coded(frame.lazy()).collect(), keys).lazy()).collect()
+    found = plain(in_order(coded(frame.lazy()).collect(), keys))
     assert_frame_equal(found, frame.sort(keys, nulls_last=True))
 
 
@@ -103,8 +103,8 @@ def test_frames_come_together_however_their_texts_are_coded() -> None:
         coded(pl.DataFrame({"text": texts, "n": [1, 2], "more": ""}).lazy()).collect()
         for texts in (["x", None], ["z", "x"])
     )
-    plain = spelled(other.lazy()).collect()
-    for second in (one, other, plain, other.select("n", "text")):
+    said = plain(other)
+    for second in (one, other, said, other.select("n", "text")):
         found = codes.together([one, second], ["n", "text"])
         assert found.columns == ["n", "text"]
         texts = second["text"].cast(pl.String).to_list()

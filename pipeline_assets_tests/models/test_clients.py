@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from pipeline_assets.kernel.clean import clean_requests
-from pipeline_assets.kernel.codes import spelled
+from pipeline_assets.kernel.codes import plain
 from pipeline_assets.kernel.projections import prepared
 from pipeline_assets.kernel.rollups import ROLLUPS
 from pipeline_assets.kernel.schemas import BRONZE_REQUESTS, MODEL_CLIENT_PROFILES
@@ -66,7 +66,7 @@ def profiles(
     *clients_requests: list[dict[str, Any]], known_bots: BotRanges | None = None
 ) -> dict[str, dict[str, Any]]:
     rows = [row for some in clients_requests for row in some]
-    silver = spelled(clean_requests(pl.DataFrame(rows, schema=BRONZE_REQUESTS.schema).lazy())).collect()
+    silver = plain(clean_requests(pl.DataFrame(rows, schema=BRONZE_REQUESTS.schema).lazy()).collect())
     parts = roll_up_part("requests", silver)
     state = prepared({name: ROLLUPS[name].merge_day([frame]) for name, frame in parts.items()})
     found = profile_clients(state, known_bots)

@@ -1,6 +1,8 @@
 """Texts as numbers while rows are asked about, grouped, joined and sorted.
 
-What belongs here: taking texts for numbers and back. What does not: what is done with the rows meanwhile.
+What belongs here: taking texts for numbers and back, and one number for all that a row has, by which rows
+are sorted. What does not: what is asked of rows with the same number (`groups`), and what else is done with
+them meanwhile.
 
 Logs say the same thing many times: there are far fewer different texts than rows. Hashing and comparing a
 number for each takes a third of the time that texts take, and what a text says need be worked out once.

@@ -62,4 +62,4 @@ class Waiting:
         texts = {name: next(self._spill.frames(name)).to_series() for name in self._coded}
         for rows in self._spill.frames(_ROWS):
             numbers = [name for name in self._coded if rows.schema[name] != pl.String]
-            yield rows.with_columns([texts[name].gather(rows[name]).alias(name) for name in numbers])
+            yield rows.with_columns([texts[name][rows[name]].alias(name) for name in numbers])

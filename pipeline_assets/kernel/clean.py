@@ -79,7 +79,7 @@ def _said(texts: Mapping[str, Texts], rows: pl.DataFrame) -> tuple[dict[str, Tex
     path, query = (asked["target"].told(part) for part in parts)
     kind = path.asked(_path_kinds).to_series()
     agents = asked["user_agent"].asked(_agents)
-    is_bot = agents["is_bot"].fill_null(value=False).gather(asked["user_agent"].numbers)
+    is_bot = agents["is_bot"].fill_null(value=False)[asked["user_agent"].numbers]
     status = rows.select(status_class_number().cast(pl.Int32)).to_series().to_numpy()
     return (
         {
@@ -116,7 +116,7 @@ def _referrers_of(referer: Texts, site: Texts) -> dict[str, Texts]:
     """Host, kind and phrase of Referers, the kind at the sites of the rows: only of one a page is its own."""
     found = referer.asked(_referrers)
     place, referers, sites = _coming_together(referer, site)
-    asked = found[referers].with_columns(site=site.known.gather(sites))
+    asked = found[referers].with_columns(site=site.known[sites])
     is_own = referrers.is_own(pl.col("referrer_host"), pl.col("site"))
     kind = pl.when(is_own).then(pl.lit("own")).otherwise("referrer_kind").fill_null("direct")
     kinds = asked.select(kind).to_series()

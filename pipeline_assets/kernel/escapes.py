@@ -42,7 +42,7 @@ def undo(columns: Mapping[str, Texts]) -> dict[str, Texts]:
         places = texts.known.str.contains("\\", literal=True).arg_true()
         if not places.len():
             continue
-        said = pl.Series([_ESCAPES.sub(_said, text) for text in texts.known.gather(places)], dtype=pl.String)
+        said = pl.Series([_ESCAPES.sub(_said, text) for text in texts.known[places]], dtype=pl.String)
         if is_escaping.all():
             plain[name] = texts.replaced(places, said)
         else:

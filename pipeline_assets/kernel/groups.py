@@ -105,11 +105,11 @@ class Groups:
             places = [place.copy() for place in places]
             for place, texts in zip(places, columns, strict=True):
                 place[differ] = some.row_of_least(texts)
-        return [texts.gather(place) for texts, place in zip(columns, places, strict=True)]
+        return [texts[place] for texts, place in zip(columns, places, strict=True)]
 
     def row_of_least(self, texts: pl.Series) -> Places:
         """A row of each group with the least of these coded texts that is not null."""
-        places = sorting(numbered([pl.Series(self.number), ranks(texts.gather(self.order))]))
+        places = sorting(numbered([pl.Series(self.number), ranks(texts[self.order])]))
         return self.order.take(places.take(self.begins))
 
     def total(self, values: pl.Series) -> pl.Series:
@@ -117,6 +117,12 @@ class Groups:
         import numpy as np
 
         return self._reduced(values, np.add, 0)
+
+    def bits(self, values: pl.Series) -> pl.Series:
+        """The bits that any of each group's integers has."""
+        import numpy as np
+
+        return self._reduced(values, np.bitwise_or, 0)
 
     def least(self, values: pl.Series) -> pl.Series:
         """The least of each group's integers or times, null where it has none."""
@@ -137,7 +143,7 @@ class Groups:
         return (found.set(found == null, None) if values.null_count() else found).cast(values.dtype)
 
     def _reduced(self, values: pl.Series, how: np.ufunc, null: int) -> pl.Series:
-        numbers = without_null(values.to_physical().cast(pl.Int64), null).to_numpy()
+        numbers = without_null(values.cast(pl.Int64), null).to_numpy()
         return pl.Series(values.name, how.reduceat(numbers.take(self.order), self.begins))
 
 

@@ -32,7 +32,7 @@ def beyond_most(rows: pl.DataFrame, by: pl.Series, keys: Sequence[str], limit: i
         # By one after the other: few rows are asked about more than one, and to sort one takes a sixth of the
         # time that all take.
         for column in (-by, *(rows[key] for key in keys)):
-            values = _comparable(column.gather(place))
+            values = _comparable(column[place])
             edge = values.sort(nulls_last=True)[room - 1]
             # Nulls are last.
             is_before = values.is_not_null() if edge is None else (values < edge).fill_null(value=False)

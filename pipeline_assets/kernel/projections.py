@@ -20,6 +20,7 @@ from pipeline_assets.kernel.codes import answers, coded, in_order, plain
 from pipeline_assets.kernel.groups import Groups, counted
 from pipeline_assets.kernel.most import beyond_bounds, beyond_most, bounds
 from pipeline_assets.kernel.referrers import host_of
+from pipeline_assets.kernel.request_rows import AGENT
 from pipeline_assets.kernel.schemas import SERVING
 
 State = Mapping[str, pl.DataFrame]
@@ -32,10 +33,7 @@ ROW_LIMIT: Final = 10_000
 _REST: Final = "is_rest"
 _NO_AGENT: Final = "-"
 _DAY: Final = ("event_date", "site")
-_VISITOR_TEXTS: Final = (
-    *("site", "status_class", "remote_host", "user_agent"),
-    *("bot", "browser", "browser_version", "os", "device"),
-)
+_VISITOR_TEXTS: Final = ("site", "status_class", "remote_host", "user_agent", *AGENT)
 # Texts of other rollups that are compared with those of visitors.
 _SHARED: Final = {"clients": ("site", "remote_host"), "visits": ("site", "remote_host")}
 
@@ -160,20 +158,20 @@ def prepared(state: State) -> State:
 def _of_the_day(visitors: pl.DataFrame) -> pl.DataFrame:
     """A row for each visitor of a site and day, in no order; of `hours` bits, the least is that of hour 0."""
     failed = pl.col("status_class")
-    return (
-        _by_hour(visitors)
-        .with_columns(
-            pl.when(failed == "4xx").then("hits").otherwise(0).alias("client_errors"),
-            pl.when(failed == "5xx").then("hits").otherwise(0).alias("server_errors"),
-            _HOUR_BITS.gather(pl.col("hour")).alias("hours"),
-        )
-        .group_by(*_DAY, "remote_host", "user_agent")
-        .agg(
-            pl.col(*_HITS, "client_errors", "server_errors").sum(),
-            pl.col("hours").bitwise_or(),
-            # Several user agents may be cut to one: the least of what they are.
-            pl.col(_AGENT).min(),
-        )
+    rows = _by_hour(visitors).with_columns(
+        pl.when(failed == "4xx").then("hits").otherwise(0).alias("client_errors"),
+        pl.when(failed == "5xx").then("hits").otherwise(0).alias("server_errors"),
+        _HOUR_BITS.gather(pl.col("hour")).alias("hours"),
+    )
+    visitor = [*_DAY, "remote_host", "user_agent"]
+    groups = Groups.of(rows, visitor)
+    found: pl.DataFrame = rows.select(visitor)[groups.first]
+    return found.with_columns(
+        *(groups.total(rows[name]) for name in (*_HITS, "client_errors", "server_errors")),
+        groups.bits(rows["hours"]),
+        # Several user agents may be cut to one: the least of what they are.
+        groups.least(rows["is_bot"]),
+        *groups.least_texts([rows[name] for name in AGENT]),
     )
 
 
@@ -304,7 +302,7 @@ def quality_daily(state: State) -> pl.DataFrame:
 
 _HOURLY: Final = ("event_date", "hour", "site", "status_class", "is_bot")
 _MINUTELY: Final = ("event_date", "hour", "minute", "site", "status_class", "is_bot")
-_AGENT: Final = ("is_bot", "bot", "browser", "browser_version", "os", "device")
+_AGENT: Final = ("is_bot", *AGENT)
 _HITS: Final = ("hits", "bytes")
 _HOUR_BITS: Final = pl.lit(pl.Series([1 << hour for hour in range(24)], dtype=pl.Int64))
 _NOTHING: Final = pl.lit(0, pl.Int64)

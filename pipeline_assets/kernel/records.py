@@ -156,7 +156,7 @@ def _stream(column: pl.Series, order: Places) -> npt.NDArray[Any]:
     """All values of a column one behind the other, in this order."""
     import numpy as np
 
-    column = column.gather(order)
+    column = column[order]
     if column.dtype == pl.String:
         arrow = column.fill_null("").to_arrow(compat_level=pl.CompatLevel.oldest())
         ends, texts = (

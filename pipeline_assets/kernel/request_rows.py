@@ -66,7 +66,7 @@ class Requests:
     @cached_property
     def moment(self) -> Places:
         """Microseconds since 1970, UTC."""
-        return self.others["timestamp"].to_physical().to_numpy()
+        return self.others["timestamp"].cast(pl.Int64).to_numpy()
 
     @cached_property
     def size(self) -> Places:
@@ -111,7 +111,7 @@ class Requests:
     def at(self, rows: Places, *names: str) -> dict[str, Texts | pl.Series]:
         """These columns of some rows."""
         return {
-            name: self.texts[name].at(rows) if name in self.texts else self.others[name].gather(rows)
+            name: self.texts[name].at(rows) if name in self.texts else self.others[name][rows]
             for name in names
         }
 
@@ -188,7 +188,7 @@ def prepared(rows: pl.DataFrame | pa.Table) -> ByVisitor:
         [texts[name] for name in ("source_file", "site", "remote_host", "user_agent")], len(rows)
     )
     # They come nearly by time and line, and then a stable sort is little more than a look at them.
-    order = np.argsort(others["line_number"].to_physical().to_numpy(), kind="stable")
+    order = np.argsort(others["line_number"].to_numpy(), kind="stable")
     order = order[np.argsort(requests.moment[order], kind="stable")]
     order = order[sorting(visitor[order])]
     return ByVisitor(requests, order, visitor.take(order))

@@ -63,7 +63,7 @@ def visitors(ordered: ByVisitor) -> pa.Table:
         GOLD_VISITORS,
         ordered.at(here, "source_file", "event_date", "hour", "site", "is_bot", "remote_host", "user_agent"),
         **_agents(ordered, here, cell, slice(None)),
-        status_class=STATUS_CLASSES.gather(found // 2 % _CLASSES),
+        status_class=STATUS_CLASSES[found // 2 % _CLASSES],
         hits=pl.Series(hits[found]),
         bytes=pl.Series(size[found]),
     )

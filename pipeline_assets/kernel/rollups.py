@@ -142,10 +142,7 @@ def _adding_up(
                 *(groups.least(rows[name]) for name in earliest),
                 *(groups.most(rows[name]) for name in latest),
                 *groups.least_texts([rows[name] for name in determined]),
-                *(
-                    sketches.union_of(rows[name].gather(groups.order), groups.number, len(groups))
-                    for name in sets
-                ),
+                *(sketches.union_of(rows[name][groups.order], groups.number, len(groups)) for name in sets),
             ).select(rows.columns)
 
         if not sets:

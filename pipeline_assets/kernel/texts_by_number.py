@@ -57,9 +57,7 @@ class Texts:
         highest = places.max()
         here = pl.zeros(highest + 1 if isinstance(highest, int) else 0, pl.Int32, eager=True)
         here = here.scatter(places, pl.int_range(places.len(), dtype=pl.Int32, eager=True))
-        return cls(
-            _numbers(here.gather(texts.to_physical()), places.len()), _with_null(distinct.cast(pl.String))
-        )
+        return cls(_numbers(here[texts.to_physical()], places.len()), _with_null(distinct.cast(pl.String)))
 
     @classmethod
     def _of_few_rows(cls, texts: list[str | None]) -> Texts:
@@ -101,11 +99,11 @@ class Texts:
 
     def plain(self) -> pl.Series:
         """The rows' texts."""
-        return self.known.gather(self.numbers)
+        return self.known[self.numbers]
 
     def coded(self) -> pl.Series:
         """The rows' texts, coded."""
-        return self.known.cast(pl.Categorical(pl.Categories.random())).gather(self.numbers)
+        return self.known.cast(pl.Categorical(pl.Categories.random()))[self.numbers]
 
     def is_null(self) -> npt.NDArray[np.bool_]:
         """Whether a row has no text."""

@@ -57,7 +57,7 @@ def _visits(intervals: pl.DataFrame, keys: Sequence[str]) -> Groups:
     import numpy as np
 
     visitor = numbered([numbers_of(intervals[key]) for key in keys])
-    start, end = (intervals[name].to_physical().to_numpy() for name in ("started_at", "ended_at"))
+    start, end = (intervals[name].cast(pl.Int64).to_numpy() for name in ("started_at", "ended_at"))
     # Most logs know no parts of a second, and then visitor and second fit into a number that sorts quickly.
     part = start if (start % _US).any() else start // _US
     order = sorting(numbered([pl.Series(visitor), numbers_of(pl.Series(part))]))
@@ -66,7 +66,7 @@ def _visits(intervals: pl.DataFrame, keys: Sequence[str]) -> Groups:
     # Each visitor has a stretch of numbers of its own, longer than a day, so one running maximum serves all.
     is_other = np.ones(len(order), np.bool_)
     is_other[1:] = visitor[1:] != visitor[:-1]
-    midnight = intervals["event_date"].to_physical().cast(pl.Int64).to_numpy().take(order) * _DAY_US
+    midnight = intervals["event_date"].cast(pl.Int64).to_numpy().take(order) * _DAY_US
     base = np.cumsum(is_other) * _STRETCH - midnight
     begins = is_other
     begins[1:] |= (base + start)[1:] - np.maximum.accumulate(base + end)[:-1] > GAP_US
@@ -83,7 +83,7 @@ def _pages(intervals: pl.DataFrame, visits: Groups, end: Sequence[str], *, is_fi
     at, file, line, _ = end
     limits = np.iinfo(np.int64)
     none = limits.max if is_first else limits.min
-    moment = intervals[at].to_physical().fill_null(none).to_numpy().take(visits.order)
+    moment = intervals[at].cast(pl.Int64).fill_null(none).to_numpy().take(visits.order)
     utmost = (np.minimum if is_first else np.maximum).reduceat(moment, visits.begins)
     places = np.flatnonzero(moment == utmost.take(visits.number))
     at_once = Groups(visits.order.take(places), stretches(visits.number.take(places)))

@@ -97,7 +97,7 @@ def _reasons(scored: pl.DataFrame) -> pl.Series:
         [reason for number, (_, reason) in enumerate(_SAID) if all_of >> number & 1]
         for all_of in different.to_list()
     ]
-    return pl.Series(words, dtype=pl.List(pl.String)).gather(different.search_sorted(said))
+    return pl.Series(words, dtype=pl.List(pl.String))[different.search_sorted(said)]
 
 
 def most_telling(behaviour: pl.DataFrame) -> pl.DataFrame:
@@ -171,7 +171,7 @@ def _manners(clients: pl.DataFrame) -> pl.DataFrame:
     return found.with_columns(
         *(groups.total(clients[name]) for name in _MANNERS),
         *(
-            sketches.distinct_of(clients[name].gather(groups.order), groups.number, len(groups))
+            sketches.distinct_of(clients[name][groups.order], groups.number, len(groups))
             for name in ("paths", "probes")
         ),
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import polars as pl
 
 from pipeline_assets.kernel.coded_rows import CodedRows
+from pipeline_assets.storage.footers import schema_of
 from pipeline_assets.storage.parts import check_types
 from pipeline_assets.storage.store import Store
 
@@ -116,11 +117,7 @@ def _opened(
     stream.seek(0)
     data = pa.BufferReader(stream.read())
     metadata = metadata or pq.read_metadata(data)
-    types = metadata.schema.to_arrow_schema()
-    # Its `empty_table` would import pandas.
-    empty = pl.from_arrow(pa.table([pa.nulls(0, field.type) for field in types], schema=types))
-    assert isinstance(empty, pl.DataFrame)
-    there = empty.schema
+    there = schema_of(metadata)
     check_types(there, schema, of)
     names = [name for name in schema if name in there]
     texts = [name for name in names if there[name] == pl.String()]

@@ -19,8 +19,8 @@ from typing import Any, Final
 # `M_ARENA_MAX` of glibc's malloc.h, and the variables by which people set it.
 _MOST_ARENAS: Final = -8
 _SET_BY: Final = frozenset({"MALLOC_ARENA_MAX", "GLIBC_TUNABLES"})
-# The process that does nothing but this package's work, if this is one.
-_own: Final[set[int]] = set()
+# The process that does nothing but this package's work, if this is one, until it has given memory back once.
+_new: Final[set[int]] = set()
 
 
 def own_process() -> None:
@@ -28,7 +28,7 @@ def own_process() -> None:
 
     Nobody else's process is changed so: to import the package does none of it.
     """
-    _own.add(os.getpid())
+    _new.add(os.getpid())
     _use_one_arena()
     # The library for matrices of NumPy, of which there are none here, starts a thread a processor when it is
     # imported, and they spin: some 50 ms of CPU time a process.
@@ -60,7 +60,8 @@ def give_back() -> None:
     # Frames that lazy queries and their errors refer to in a circle are let go of by this alone: some 20 MB.
     gc.collect()
     # What is there by now are modules, half a million objects: to look at them each time takes some 35 ms.
-    if os.getpid() in _own and not gc.get_freeze_count():
+    if os.getpid() in _new:
+        _new.clear()
         gc.freeze()
     arrow = sys.modules.get("pyarrow")
     if arrow is not None:

@@ -16,6 +16,7 @@ import polars as pl
 from pipeline_assets.kernel.schemas import LAYERS, Table
 from pipeline_assets.storage.behind import Behind
 from pipeline_assets.storage.encoding import Encoder
+from pipeline_assets.storage.footers import schema_of
 from pipeline_assets.storage.manifests import Layer, Part, layer_folder, new_attempt
 from pipeline_assets.storage.memory import give_back
 from pipeline_assets.storage.quarantine import InvalidRowsError
@@ -146,17 +147,26 @@ class PartWriter:
             self._create_proved(table, self._next_path(table), encoder)
 
     def _create_proved(self, table: str, path: str, encoder: Encoder) -> None:
+        import pyarrow.parquet as pq
+
         self._create(table, path, encoder)
-        held = self._held_rows(table, path)
+        # Whoever encodes has pyarrow already, and it reads a footer in a fifth of the time that Polars takes.
+        with self.store.open(path) as stream:
+            footer = pq.read_metadata(stream)
+        self._check_types(table, path, schema_of(footer))
+        held = footer.num_rows
         if held != encoder.rows:
             raise InvalidRowsError(f"{path}: {encoder.rows} rows were written, but it holds {held}")
 
     def _held_rows(self, table: str, path: str) -> int:
         """Rows that a part holds. Raises `InvalidRowsError` where they are not as the catalogue has them."""
         written = self.store.scan_parquet([path])
-        if dict(written.collect_schema()) != dict(LAYERS[self.layer][table].schema):
+        self._check_types(table, path, written.collect_schema())
+        return int(written.select(pl.len()).collect().item())
+
+    def _check_types(self, table: str, path: str, there: pl.Schema) -> None:
+        if dict(there) != dict(LAYERS[self.layer][table].schema):
             raise InvalidRowsError(f"{path}: columns differ from the catalogue's {self.layer} {table}")
-        return row_count(self.store, [path])
 
     def close(self) -> list[Part]:
         """Write what is left; all parts of the attempt."""

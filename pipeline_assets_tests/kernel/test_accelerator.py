@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import io
 import logging
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -129,6 +130,31 @@ def test_only_a_large_log_is_worth_compiling(monkeypatch: pytest.MonkeyPatch, tm
     kept.write_bytes(kept.read_bytes()[:-1])
     forget_code()
     assert accelerator.quick_reader(ANYTHING, LARGE - 1) is None
+    monkeypatch.undo()
+    forget_code()
+
+
+def test_it_is_compiled_by_a_process_of_its_own(tmp_path: Path) -> None:
+    code = """
+import sys
+from pipeline_assets.kernel import machine_code
+machine_code.loaded()
+assert machine_code.is_kept()
+assert "numba" not in sys.modules
+"""
+    found = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=240, env=found)
+
+
+def test_what_the_compiler_said_is_told_where_it_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(machine_code, "_COMPILING", "raise SystemExit('no compiler today')")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    forget_code()
+    assert accelerator.quick_reader(ANYTHING, LARGE) is None
+    assert "no compiler today" in caplog.text
+    assert not list(tmp_path.iterdir())
     monkeypatch.undo()
     forget_code()
 

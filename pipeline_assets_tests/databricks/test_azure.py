@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from azure.storage.blob import BlobServiceClient
 
-from pipeline_assets.compute.databricks.channel import CONTAINER
 from pipeline_assets.kernel.schemas import SERVING
 from pipeline_assets.storage.units import Unit
 from pipeline_assets_tests.azurite import Azurite
@@ -32,6 +31,9 @@ def in_azure(api: JobsApi, start_azurite: Callable[[], Azurite]) -> Sender:
 
 
 def left_behind(sender: Sender) -> list[str]:
+    # It imports some seconds' worth of Azure's libraries, also where this test is not run.
+    from pipeline_assets.compute.databricks.blob_channel import CONTAINER
+
     account = sender.world.storage.account
     assert account is not None
     with BlobServiceClient.from_connection_string(account.connection_string) as client:

@@ -19,13 +19,12 @@ from azure.core.exceptions import AzureError, ResourceExistsError
 from dagster._core.pipes.context import PipesMessageHandler
 from dagster_azure.pipes import PipesAzureBlobStorageContextInjector, PipesAzureBlobStorageMessageReader
 
-from pipeline_assets.compute.databricks.channel import CONTAINER
-
 if TYPE_CHECKING:
     import dagster as dg
     from azure.storage.blob import BlobServiceClient
     from dagster_pipes import PipesContextData, PipesParams
 
+CONTAINER: Final = "pipes"
 _INTERVAL_S: Final = 1.0
 _FORGOTTEN_AFTER: Final = timedelta(days=7)
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 # Below the storage's folder, which the cluster sees under the same path, as a volume that is mounted in both.
 FOLDER: Final = ".pipes"
-CONTAINER: Final = "pipes"
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pipeline_assets_benchmarks import machine, page
 from pipeline_assets_benchmarks.contestants import CONTESTANTS, Contestant
 from pipeline_assets_benchmarks.corpus import Corpus, make_corpus
 from pipeline_assets_benchmarks.measuring import CHECKOUT, Run, measure_code, measure_module, median
+from pipeline_assets_benchmarks.picture import speed_picture
 from pipeline_assets_benchmarks.scaling import SECTIONS, Scale, Section
 from pipeline_assets_benchmarks.truth import Outcome, outcome_of
 
@@ -57,6 +58,7 @@ def main() -> None:
     made = _take(scale, rounds, chosen.only, scaling=not chosen.no_scaling)
     if target:
         target.write_text(made.markdown())
+        target.with_name(page.PICTURE).write_text(made.picture)
         _say(f"wrote {target}")
 
 
@@ -94,6 +96,7 @@ def _take(scale: Scale, rounds: int, only: list[str] | None, *, scaling: bool) -
         machine=machine.machine(),
         versions=machine.versions(),
         tables=tables,
+        picture=speed_picture(results),
         absent=sorted({it.package for it in CONTESTANTS.values() if not it.version}),
     )
 

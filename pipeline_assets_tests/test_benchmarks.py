@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from xml.etree import ElementTree
 
 import polars as pl
 import pytest
@@ -12,6 +13,7 @@ from pipeline_assets_benchmarks import page
 from pipeline_assets_benchmarks.contestants import CONTESTANTS
 from pipeline_assets_benchmarks.corpus import MALFORMED_KINDS, Corpus, make_corpus, make_log
 from pipeline_assets_benchmarks.measuring import ContestantError, Run, measure_code, median
+from pipeline_assets_benchmarks.picture import speed_picture
 from pipeline_assets_benchmarks.scaling import Section
 from pipeline_assets_benchmarks.truth import Outcome, outcome_of
 
@@ -126,6 +128,31 @@ def test_the_page_has_every_table() -> None:
     assert "| writing | 3.00 | 75 % |" in text
     assert "1.25" in text
     assert "## Growth" in text
+    assert page.PICTURE not in text
+    made.picture = "<svg/>"
+    assert f"({page.PICTURE})" in made.markdown()
+
+
+def test_the_picture_has_a_bar_for_each_and_says_what_became_of_the_lines() -> None:
+    outcomes = {
+        "ours, bronze": Outcome(10, 2, 10, 10, 0, 0, 0, 0, 2, line_numbers=True),
+        "DuckDB, read_csv": Outcome(10, 2, 9, 8, 1_234, 1, 0, 0),
+        "GoAccess": Outcome(10, 2, 9),
+        "DuckDB, serving": None,
+    }
+    results = [
+        page.Result(CONTESTANTS[name], Run(1.0, 4.0, 10**8), 10**9, 5 * 10**6, outcome)
+        for name, outcome in outcomes.items()
+    ]
+    drawn = ElementTree.fromstring(speed_picture(results))
+    texts = {text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")}
+    assert texts >= {*outcomes} - {"DuckDB, serving"}
+    assert texts >= {
+        "250 · every line accounted for",
+        "250 · 1 entries lost, 1,234 altered",
+        "250 · no rows, a report alone",
+    }
+    assert "DuckDB, serving" not in texts
 
 
 def test_a_part_of_the_page_is_written_anew() -> None:

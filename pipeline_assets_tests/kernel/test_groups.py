@@ -53,6 +53,7 @@ def test_groups_say_what_the_engine_says(rows: list[tuple[Any, ...]], most: int)
         groups = Groups.of(frame, KEYS)
     found = frame.select(KEYS)[groups.first].with_columns(
         groups.total(frame["n"]),
+        groups.bits(frame["n"]).alias("bits"),
         groups.least(frame["at"]).alias("least"),
         groups.most(frame["at"]).alias("most"),
         *(frame[name].gather(groups.row_of_least(frame[name])) for name in ("said", "also")),
@@ -61,6 +62,7 @@ def test_groups_say_what_the_engine_says(rows: list[tuple[Any, ...]], most: int)
     )
     wanted = frame.group_by(KEYS).agg(
         pl.col("n").sum(),
+        pl.col("n").fill_null(0).bitwise_or().alias("bits"),
         pl.col("at").min().alias("least"),
         pl.col("at").max().alias("most"),
         pl.col("said", "also").min(),

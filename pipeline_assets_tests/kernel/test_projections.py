@@ -104,6 +104,17 @@ def test_agents_and_their_visitors() -> None:
     ]
 
 
+def test_agents_that_are_cut_to_one_are_the_least_of_what_they_are_in_a_day() -> None:
+    # Gold keeps of them what is the same; what they are stands behind it, another one each hour.
+    agents = [
+        "x" * 512 + f" (compatible; {bot}; +http://a.example)" for bot in ("bingbot/2.0", "Googlebot/2.1")
+    ]
+    lines = [line(agent=agent, time=f"1{hour}:00:00") for hour, agent in enumerate(agents)]
+    (row,) = table("agents_daily", *lines)
+    assert row[1] == "Googlebot"
+    assert row[-3:] == (2, 20, 1)
+
+
 def test_clients_their_failures_and_their_agents() -> None:
     lines = [
         line(),

@@ -114,9 +114,9 @@ def _compiled() -> bytes:
     if not sys.executable:  # Python is part of another program
         return made()
     found = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(  # noqa: S603 - this Python, to compile what is here
-        [sys.executable, "-c", _COMPILING], check=False, capture_output=True, env=found
-    )
+    # Without the folder it is started in, where anything may lie.
+    command = [sys.executable, "-P", "-c", _COMPILING]
+    done = subprocess.run(command, check=False, capture_output=True, env=found)  # noqa: S603
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise RuntimeError(said[-1] if said else f"the compiler has ended with {done.returncode}")

@@ -58,7 +58,7 @@ def main() -> None:
     made = _take(scale, rounds, chosen.only, scaling=not chosen.no_scaling)
     if target:
         target.write_text(made.markdown())
-        target.with_name(page.PICTURE).write_text(made.picture)
+        target.with_name(page.PICTURE).write_text(speed_picture(made.results))
         _say(f"wrote {target}")
 
 
@@ -96,7 +96,7 @@ def _take(scale: Scale, rounds: int, only: list[str] | None, *, scaling: bool) -
         machine=machine.machine(),
         versions=machine.versions(),
         tables=tables,
-        picture=speed_picture(results),
+        results=results,
         absent=sorted({it.package for it in CONTESTANTS.values() if not it.version}),
     )
 

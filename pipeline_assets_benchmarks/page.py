@@ -14,6 +14,7 @@ from pipeline_assets_benchmarks.measuring import Run
 from pipeline_assets_benchmarks.scaling import Row
 from pipeline_assets_benchmarks.truth import Outcome
 
+# Lies beside the page.
 PICTURE: Final = "speed.svg"
 _BRONZE: Final = "ours, bronze"
 _WHOLE_WAY: Final = "ours, the whole way"
@@ -56,8 +57,7 @@ class Page:
     machine: list[tuple[str, str]]
     versions: list[tuple[str, str]]
     tables: list[Table] = field(default_factory=list)
-    # An SVG that lies beside the page, as `PICTURE`.
-    picture: str = ""
+    results: Sequence[Result] = ()
     absent: list[str] = field(default_factory=list)
 
     def markdown(self) -> str:
@@ -66,11 +66,7 @@ class Page:
         parts = [
             "# Benchmarks",
             _INTRODUCTION.format(command=self.command, mb=f"{self.mb:,}", rounds=self.rounds),
-            *(
-                [f"![MB of log read for each second of CPU time, by contestant]({PICTURE})"]
-                if self.picture
-                else []
-            ),
+            f"![MB of log read for each second of CPU time, by contestant]({PICTURE})",
             _markdown_table(
                 ("machine", ""), [*self.machine, ("load before and after", f"{before}, {after}")]
             ),

@@ -10,6 +10,7 @@ leaves. Processes end with the one that started them, however that ends.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import signal
@@ -123,8 +124,10 @@ class WorkerCompute:
                 self._meter.count_elsewhere("publish", None, asked.result())
             except BrokenProcessPool:
                 self.close()
-            except Exception:  # noqa: BLE001, S110 - who publishes the day meets it again, and says so
-                pass
+            except Exception as error:  # noqa: BLE001 - who publishes the day folds it, and raises what it meets
+                logging.getLogger(__name__).warning(
+                    "%s could not be folded ahead: %s", day, type(error).__name__
+                )
 
     def close(self) -> None:
         """End the processes, once each has done what it is at: a small delivery."""

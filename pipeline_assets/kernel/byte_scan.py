@@ -106,14 +106,14 @@ _LOW_HALF: Final = np.uint64(0xFFFFFFFF)
 
 
 # What numba generates code for has one argument more than its calls.
-_code_for: Final[Any] = intrinsic
+_code_for: Final[Callable[[Any], Any]] = intrinsic
 
 
 def _pointer(builder: Any, base: Any, at: Any) -> Any:
     return builder.inttoptr(builder.add(base, at), ir.IntType(64).as_pointer())
 
 
-@_code_for  # type: ignore[untyped-decorator]
+@_code_for
 def _loaded(typing: Any, base: Any, at: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.load(_pointer(builder, *arguments), align=1)
@@ -121,7 +121,7 @@ def _loaded(typing: Any, base: Any, at: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), code
 
 
-@_code_for  # type: ignore[untyped-decorator]
+@_code_for
 def _stored(typing: Any, base: Any, at: Any, word: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         builder.store(arguments[2], _pointer(builder, *arguments[:2]), align=1)
@@ -130,7 +130,7 @@ def _stored(typing: Any, base: Any, at: Any, word: Any) -> Any:
     return types.void(types.uint64, types.uint64, types.uint64), code
 
 
-@_code_for  # type: ignore[untyped-decorator]
+@_code_for
 def _mixed(typing: Any, one: Any, other: Any) -> Any:
     """Both halves of a product of 128 bits, folded."""
 
@@ -143,7 +143,7 @@ def _mixed(typing: Any, one: Any, other: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), code
 
 
-@_code_for  # type: ignore[untyped-decorator]
+@_code_for
 def _wanted_soon(typing: Any, words: Any, number: Any) -> Any:
     """Tell the processor that of the words from an address on this one is read soon."""
 
@@ -211,7 +211,7 @@ _others: Final = _bits(lambda builder, found: _compared(builder, ">=", found, 0x
 _feeds: Final = _bits(lambda builder, found: _compared(builder, "==", found, 0x0A))
 
 
-@_code_for  # type: ignore[untyped-decorator]
+@_code_for
 def _differing(typing: Any, one: Any, other: Any, size: Any) -> Any:
     """A bit for each of the first `size` bytes, up to 64, in which what begins at two addresses differs."""
 
@@ -223,7 +223,7 @@ def _differing(typing: Any, one: Any, other: Any, size: Any) -> Any:
     return types.uint64(types.uint64, types.uint64, types.uint64), code
 
 
-@_code_for  # type: ignore[untyped-decorator]
+@_code_for
 def _copied(typing: Any, to: Any, begin: Any) -> Any:
     """Copy 64 bytes."""
 
@@ -235,7 +235,7 @@ def _copied(typing: Any, to: Any, begin: Any) -> Any:
     return types.void(types.uint64, types.uint64), code
 
 
-@_code_for  # type: ignore[untyped-decorator]
+@_code_for
 def _summed(typing: Any, begin: Any, size: Any, keys: Any) -> Any:
     """The first `size`, up to 64, bytes from an address on as one number, by NH with 64 bytes of secret keys.
 
@@ -266,7 +266,7 @@ def _summed(typing: Any, begin: Any, size: Any, keys: Any) -> Any:
     return types.uint64(types.uint64, types.uint64, types.uint64), code
 
 
-@_code_for  # type: ignore[untyped-decorator]
+@_code_for
 def _lowest(typing: Any, bits: Any) -> Any:
     """Which is the lowest bit that is set; 64 if none is."""
 

@@ -66,6 +66,11 @@ class Groups:
         """A row of each group."""
         return self.order.take(self.begins)
 
+    def first_of(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The first row of each group, of the rows or of some of their columns."""
+        found: pl.DataFrame = rows[self.first]
+        return found
+
     @cached_property
     def number(self) -> Places:
         """The group of each row of `order`."""

@@ -165,8 +165,7 @@ def _of_the_day(visitors: pl.DataFrame) -> pl.DataFrame:
     )
     visitor = [*_DAY, "remote_host", "user_agent"]
     groups = Groups.of(rows, visitor)
-    found: pl.DataFrame = rows.select(visitor)[groups.first]
-    return found.with_columns(
+    return groups.first_of(rows.select(visitor)).with_columns(
         *(groups.total(rows[name]) for name in (*_HITS, "client_errors", "server_errors")),
         groups.bits(rows["hours"]),
         # Several user agents may be cut to one: the least of what they are.
@@ -209,7 +208,7 @@ def visitors_daily(state: State) -> pl.DataFrame:
     written = written.filter(pl.col("hour").is_null())
     named = answers(written["user_agent"], lambda texts: _as_goaccess_keeps_it(texts).to_frame())
     written = written.with_columns(user_agent=named.to_series().fill_null(_NO_AGENT))
-    different = written[Groups.of(written, [*_DAY, "remote_host", "user_agent"]).first]
+    different = Groups.of(written, [*_DAY, "remote_host", "user_agent"]).first_of(written)
     goaccess = different.group_by(_DAY).agg(pl.len().cast(pl.Int64).alias("visitors_goaccess"))
     return visitors.join(goaccess, on=_DAY, how="full", coalesce=True).fill_null(0)
 

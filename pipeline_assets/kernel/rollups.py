@@ -136,14 +136,14 @@ def _adding_up(
             return rows
 
         def joined(groups: Groups) -> pl.DataFrame:
-            found: pl.DataFrame = rows.select(keys)[groups.first]
-            return found.with_columns(
+            found = groups.first_of(rows.select(keys)).with_columns(
                 *(groups.total(rows[name]) for name in sums),
                 *(groups.least(rows[name]) for name in earliest),
                 *(groups.most(rows[name]) for name in latest),
                 *groups.least_texts([rows[name] for name in determined]),
                 *(sketches.union_of(rows[name][groups.order], groups.number, len(groups)) for name in sets),
-            ).select(rows.columns)
+            )
+            return found.select(rows.columns)
 
         if not sets:
             return joined(groups)

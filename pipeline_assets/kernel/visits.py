@@ -39,7 +39,7 @@ def join_intervals(intervals: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame
         return intervals
     is_alone = visits.sizes == 1
     several = visits.only(~is_alone)
-    joined = intervals.select(*keys, "started_at")[several.first].with_columns(
+    joined = several.first_of(intervals.select(*keys, "started_at")).with_columns(
         # Several user agents may be cut to one.
         several.least(intervals["is_bot"]),
         several.most(intervals["ended_at"]),

@@ -130,9 +130,9 @@ def behaviour_of(state: Mapping[str, pl.DataFrame], known_bots: BotRanges | None
     by_use = [numbers_of(-agents["hits"]), ranks(agents["user_agent"])]
     order = sorting(numbered([pl.Series(client), *by_use]))
     groups = Groups(order, stretches(client.take(order)))
-    most_used: pl.DataFrame = agents.select(*_CLIENT, "user_agent", "bot", "browser")[groups.first]
     rows = (
-        most_used.with_columns(
+        groups.first_of(agents.select(*_CLIENT, "user_agent", "bot", "browser"))
+        .with_columns(
             pl.Series("user_agents", groups.sizes, pl.Int64),
             *(groups.total(agents[name]) for name in ("hits", "bytes")),
             groups.total(agents["client_errors"]).alias("failures"),
@@ -155,8 +155,7 @@ def _visits(visits: pl.DataFrame) -> pl.DataFrame:
     groups = Groups.of(visits, _CLIENT)
     asked = visits.select(asked_robots=pl.col("entry_path") == "/robots.txt").to_series()
     seconds = (visits["ended_at"] - visits["started_at"]).dt.total_seconds()
-    found: pl.DataFrame = visits.select(_CLIENT)[groups.first]
-    return found.with_columns(
+    return groups.first_of(visits.select(_CLIENT)).with_columns(
         groups.total(visits["pages"]),
         pl.Series("visits", groups.sizes, pl.Int64),
         groups.total(seconds).alias("seconds"),
@@ -167,8 +166,7 @@ def _visits(visits: pl.DataFrame) -> pl.DataFrame:
 def _manners(clients: pl.DataFrame) -> pl.DataFrame:
     """How each address asked, and how many different paths, and of those that scanners ask for."""
     groups = Groups.of(clients, _CLIENT)
-    found: pl.DataFrame = clients.select(_CLIENT)[groups.first]
-    return found.with_columns(
+    return groups.first_of(clients.select(_CLIENT)).with_columns(
         *(groups.total(clients[name]) for name in _MANNERS),
         *(
             sketches.distinct_of(clients[name][groups.order], groups.number, len(groups))

@@ -150,7 +150,7 @@ class PartWriter:
         import pyarrow.parquet as pq
 
         self._create(table, path, encoder)
-        # Whoever encodes has pyarrow already, and it reads a footer in a fifth of the time that Polars takes.
+        # Whoever encodes has pyarrow already, and it reads a footer in a third of the time that Polars takes.
         with self.store.open(path) as stream:
             footer = pq.read_metadata(stream)
         self._check_types(table, path, schema_of(footer))

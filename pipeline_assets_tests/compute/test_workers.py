@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from datetime import date
 from multiprocessing import active_children
 from pathlib import Path
@@ -123,6 +124,16 @@ def test_they_make_what_one_process_makes(world: World, beside: WorkerCompute) -
     assert meter.of_unit(LARGE).cpu_seconds > 0 and meter.elsewhere.requests.writes > 3 * 3 * 4
     beside.close()
     assert not active_children()
+
+
+def test_what_fails_ahead_is_said_and_left_to_who_publishes(
+    beside: WorkerCompute, caplog: pytest.LogCaptureFixture
+) -> None:
+    day = date(2024, 1, 15)
+    beside._folds[day] = Future()
+    beside._folds[day].set_exception(MemoryError())
+    beside.until_folded([day])
+    assert "2024-01-15 could not be folded ahead: MemoryError" in caplog.text
 
 
 def test_a_process_that_dies_fails_the_run_and_the_next_one_does_the_rest(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import io
 import logging
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -132,18 +131,6 @@ def test_only_a_large_log_is_worth_compiling(monkeypatch: pytest.MonkeyPatch, tm
     assert accelerator.quick_reader(ANYTHING, LARGE - 1) is None
     monkeypatch.undo()
     forget_code()
-
-
-def test_it_is_compiled_by_a_process_of_its_own(tmp_path: Path) -> None:
-    code = """
-import sys
-from pipeline_assets.kernel import machine_code
-machine_code.loaded()
-assert machine_code.is_kept()
-assert "numba" not in sys.modules
-"""
-    found = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=240, env=found)
 
 
 def test_what_the_compiler_said_is_told_where_it_fails(
@@ -519,24 +506,3 @@ def test_small_logs_are_read_without_pandas_and_numba(tmp_path: Path) -> None:
         " assert not {'pandas', 'numba', 'llvmlite'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="asked of /proc")
-def test_the_compilers_library_is_not_kept_in_memory() -> None:
-    code = """
-from pathlib import Path
-from pipeline_assets.kernel import machine_code
-machine_code.loaded()
-sizes, name = {True: 0, False: 0}, ""
-for line in Path("/proc/self/smaps").read_text().splitlines():
-    fields = line.split()
-    if not fields[0].endswith(":"):
-        name = line
-    elif fields[0] == "Rss:":
-        sizes["libllvmlite" in name] += int(fields[1])
-assert 0 < sizes[True] < 8_000, sizes
-# It is still there for whoever needs it.
-machine_code.loaded.cache_clear()
-machine_code.loaded()
-"""
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=240)

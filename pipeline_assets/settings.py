@@ -31,6 +31,8 @@ _OWNER: Final = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+|team:[A-Za-z0-9_-]+")
 # A URL of a list ends at white space, or at a comma that another URL follows: a comma inside one is its own.
 _BETWEEN_URLS: Final = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)|\s+")
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
+# What delta-rs (1.6) takes for something else in the path of a folder, or for no path at all.
+_NO_DELTA_TABLES: Final = re.compile(r"[][^|\\\x00-\x1f\x7f]|%[0-9A-Fa-f]{2}")
 
 
 class SettingsError(Exception):
@@ -330,6 +332,11 @@ class Settings(DatabricksSettings):
     @model_validator(mode="after")
     def _access(self) -> Settings:
         _ = self.event_queue_address  # checks both
+        if self.azure is None and (found := _NO_DELTA_TABLES.search(str(self.root))):
+            raise ValueError(
+                f"the storage folder {str(self.root)!r} has {found.group()!r} in its path, and can't hold Delta"
+                " tables; set PIPELINE_STORAGE to another"
+            )
         return self
 
     @cached_property

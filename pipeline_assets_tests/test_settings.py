@@ -70,6 +70,14 @@ def test_a_wrong_setting_is_named_with_what_it_must_be(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("name", ["a[b]", "a|b", "a^b", "a\\b", "a%20b", "a\nb"])
+def test_a_folder_that_can_hold_no_tables_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match="set PIPELINE_STORAGE to another") as raised:
+        settings_from({"PIPELINE_STORAGE": str(tmp_path / name)})
+    assert "\n" not in str(raised.value)
+    assert settings_from({"PIPELINE_STORAGE": str(tmp_path / "100% of my data")}).azure is None
+
+
 def test_every_wrong_setting_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPELINE_LOOK_BACK_DAYS", "0")
     monkeypatch.setenv("PIPELINE_TIMEZONE", "nowhere")

@@ -53,12 +53,13 @@ class TableShapeError(Exception):
 
 def open_table(store: Store, name: str) -> DeltaTable:
     """A handle on a table as it is now; the table is created, empty, on first use."""
-    from deltalake import DeltaTable
     from deltalake.exceptions import TableNotFoundError
+
+    from pipeline_assets.storage.delta_table import NamedDeltaTable
 
     address = _address(store, name)
     try:
-        return DeltaTable(address.uri, storage_options=_options(address))
+        return NamedDeltaTable(address.uri, storage_options=_options(address))
     except TableNotFoundError:
         return _create(store, name)
 
@@ -217,13 +218,14 @@ def _schema(name: str, columns: Sequence[str]) -> Schema:
 
 def _create(store: Store, name: str) -> DeltaTable:
     """Create a table; where two do at once, the log's first entry can be written by one only."""
-    from deltalake import DeltaTable
     from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+    from pipeline_assets.storage.delta_table import NamedDeltaTable
 
     address = _address(store, name)
     options = _options(address)
     try:
-        return DeltaTable.create(
+        return NamedDeltaTable.create(
             address.uri,
             _schema(name, TABLES[name].column_names),
             mode="error",
@@ -234,7 +236,7 @@ def _create(store: Store, name: str) -> DeltaTable:
         )
     except (CommitFailedError, DeltaError, FileExistsError) as error:
         try:
-            return DeltaTable(address.uri, storage_options=options)  # somebody else has just created it
+            return NamedDeltaTable(address.uri, storage_options=options)  # somebody else has just created it
         except TableNotFoundError:
             raise error from None
 

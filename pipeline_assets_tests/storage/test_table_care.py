@@ -169,3 +169,16 @@ def test_a_table_that_keeps_days_apart_is_still_written_and_merged(tmp_path: Pat
     assert merge(store) == 2
     write(store, {2: 3, 3: 9})
     assert held(store) == [(day(1), 1), (day(1), 4), (day(2), 3), (day(3), 9)]
+
+
+@pytest.mark.parametrize("name", ["my data", "Größe 日本", "100%", "a#b?c", 'it\'s "{here}" <&>'])
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    store = FolderStore(tmp_path / name)
+    for number in range(3):
+        write(store, {number: number + 1})
+    assert held(store) == [(day(number), number + 1) for number in range(3)]
+    assert merge(store) > 0
+    write(store, {1: 7})
+    assert held(store) == [(day(0), 1), (day(1), 7), (day(2), 3)]
+    assert all(Path(file).is_file() for file in open_table(store, TABLE).file_uris())

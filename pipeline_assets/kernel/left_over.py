@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from pipeline_assets.kernel.lines import LINES_SCHEMA, Block
+from pipeline_assets.kernel.words import binary_pieces
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    _Places = npt.NDArray[np.int64]
 
 
 class LeftOver:
@@ -27,25 +30,26 @@ class LeftOver:
     def __init__(self) -> None:
         self.lines = self.bytes = 0
         self._frames: list[pl.DataFrame] = []
-        self._few: tuple[list[int], list[int], list[bytes]] = [], [], []
+        # Numbers, offsets, sizes and bytes of each block's.
+        self._few: list[tuple[_Places, _Places, _Places, bytes]] = []
 
     def add(self, block: Block, read: npt.NDArray[np.bool_] | None) -> int:
         """Take the lines of a block that are not `read` yet, all with None; how many they are."""
         import numpy as np
 
         left = np.arange(len(block.starts)) if read is None else np.flatnonzero(~read)
+        starts, ends = block.starts[left], block.ends[left]
+        sizes = ends - starts
         # Those left over are often the longest: few of a block's lines may have nearly all of its bytes.
         self.lines += len(left)
-        self.bytes += int((block.ends[left] - block.starts[left]).sum())
+        self.bytes += int(sizes.sum())
         if read is None:
             self._end_few()
             self._frames.append(block.frame())
             return len(left)
         if block.are_few(len(left)) and not block.faults:
-            numbers, offsets, lines = self._few
-            numbers += block.numbers[left].tolist()
-            offsets += block.offsets[left].tolist()
-            lines += block.copies(block.starts[left], block.ends[left])
+            data = block.copied(starts, ends)
+            self._few.append((block.numbers[left], block.offsets[left], sizes, data))
         else:
             self._end_few()
             self._frames.append(block.frame(~read))
@@ -59,8 +63,12 @@ class LeftOver:
         return pl.concat([*before, *frames], rechunk=True)
 
     def _end_few(self) -> None:
-        numbers, offsets, lines = self._few
-        if numbers:
+        import numpy as np
+
+        if self._few:
+            *places, data = zip(*self._few, strict=True)
+            numbers, offsets, sizes = (np.concatenate(each) for each in places)
+            lines = binary_pieces(b"".join(data), sizes)
             some = {"line_number": numbers, "byte_offset": offsets, "line": lines, "fault": None}
             self._frames.append(pl.DataFrame(some, schema=LINES_SCHEMA))
-            self._few = [], [], []
+            self._few = []

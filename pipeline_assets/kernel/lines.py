@@ -25,7 +25,7 @@ from pipeline_assets.kernel.decompress import (
 )
 from pipeline_assets.kernel.digests import content_digest
 from pipeline_assets.kernel.formats import RejectReason
-from pipeline_assets.kernel.words import binary_slices
+from pipeline_assets.kernel.words import binary_pieces, binary_slices
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,17 +101,17 @@ class Block:
             fault = fault if chosen is None else fault.filter(pl.Series(chosen))
         if self.are_few(len(starts)):
             # They may wait for others, and shall not keep the whole block from being used again.
-            lines = pl.Series(self.copies(starts, ends), dtype=pl.Binary)
+            lines = binary_pieces(self.copied(starts, ends), ends - starts)
         else:
             lines = binary_slices(self.codes, starts, ends)
         return pl.DataFrame({"line_number": numbers, "byte_offset": offsets, "line": lines}).with_columns(
             fault=fault
         )
 
-    def copies(self, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> list[bytes]:
-        """The bytes between these places, one by one."""
-        places = zip(starts.tolist(), ends.tolist(), strict=True)
-        return [self.codes[start:end].tobytes() for start, end in places]
+    def copied(self, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> bytes:
+        """The bytes between these places, one piece behind the other."""
+        view = self.codes.data
+        return b"".join([view[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)])
 
 
 class Scan(NamedTuple):

@@ -292,6 +292,17 @@ def binary_slices(data: Any, starts: npt.NDArray[np.int64], ends: npt.NDArray[np
     return series("", values).gather_every(2)
 
 
+def binary_pieces(data: bytes | bytearray, sizes: npt.NDArray[np.int64]) -> pl.Series:
+    """Pieces of these sizes, one behind the other in a buffer, as a Binary series."""
+    import numpy as np
+    import pyarrow as pa
+
+    bounds = np.zeros(len(sizes) + 1, np.int64)
+    np.cumsum(sizes, out=bounds[1:])
+    buffers = [None, pa.py_buffer(bounds), pa.py_buffer(data)]
+    return series("", pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(sizes), buffers))
+
+
 class BlockTexts:
     """The texts between two positions of a block, as columns that keep nothing of the block.
 

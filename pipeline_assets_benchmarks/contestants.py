@@ -1,7 +1,7 @@
 """Who takes part: each reads a landed file in a process of its own, in its own best settings.
 
 What belongs here: one function a contestant, from the landed file to what it writes, and where it can run.
-What does not: the peers' SQL (`sql`), and taking the time (`measuring`).
+What does not: the peers' SQL (`sql`, `serving_sql`), and taking the time (`measuring`).
 
     python -m pipeline_assets_benchmarks.contestants NAME SOURCE FOLDER
 
@@ -105,9 +105,9 @@ def _duckdb_regex(source: Path, folder: Path) -> None:
 
 
 def _duckdb_serving(source: Path, folder: Path) -> None:
-    from pipeline_assets_benchmarks import sql
+    from pipeline_assets_benchmarks.serving_sql import duckdb_serving
 
-    _duckdb(*sql.duckdb_serving(source, folder))
+    _duckdb(*duckdb_serving(source, folder))
 
 
 def _chdb_split(source: Path, folder: Path) -> None:

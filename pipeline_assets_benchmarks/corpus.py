@@ -44,7 +44,7 @@ KINDS: Final = ("plain", "escaped", "garbage_request", "not_utf8")
 MALFORMED_KINDS: Final = ("invalid_date", "cut_off", "no_entry", "no_status", "open_quote")
 INVALID_DATE: Final = "invalid_date"
 
-TEXTS: Final = ["method", "target", "protocol", "referer", "user_agent"]
+TEXTS: Final = ["request", "referer", "user_agent"]
 
 _BROWSERS: Final = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)"
@@ -91,8 +91,8 @@ def make_corpus(folder: Path, megabytes: int, *, days: float = 2.0) -> Corpus:
     Two calls with the same arguments give the same bytes.
     """
     stem = _stem(folder, megabytes, days)
-    plain, truth = stem.with_suffix(".log"), stem.with_suffix(".parquet")
-    if not Path(f"{plain}.gz").exists():  # which comes last
+    plain, truth = stem.with_suffix(".log"), stem.with_suffix(".truth.parquet")
+    if not (truth.exists() and Path(f"{plain}.gz").exists()):
         folder.mkdir(parents=True, exist_ok=True)
         chunks = _written(plain, megabytes * 1_000_000, days)
         pl.concat(_known(chunk, before) for before, chunk in chunks).write_parquet(truth)
@@ -139,16 +139,9 @@ def hash_of(parts: pl.Expr) -> pl.Expr:
     return parts.hash(seed=_SEED)
 
 
-def hash_of_texts(*texts: pl.Expr) -> pl.Expr:
-    """One hash of the columns `TEXTS`, in that order, as bytes: not all that is logged is UTF-8."""
-    return pl.struct(hash_of(text).alias(name) for name, text in zip(TEXTS, texts, strict=True)).hash(_SEED)
-
-
-def request_parts(request: pl.Expr) -> tuple[pl.Expr, pl.Expr, pl.Expr]:
-    """Method, target and protocol of a request line; what it has not got is empty."""
-    parts = request.fill_null("-").str.splitn(" ", 3).struct
-    method, target, protocol = (parts[place].fill_null("") for place in range(3))
-    return method, target, protocol
+def hash_of_texts() -> pl.Expr:
+    """One hash of the columns `TEXTS`, texts or bytes, for not all that is logged is UTF-8; null is `-`."""
+    return pl.struct(hash_of(pl.col(name).cast(pl.Binary).fill_null(b"-")) for name in TEXTS).hash(_SEED)
 
 
 def _stem(folder: Path, megabytes: int, days: float) -> Path:
@@ -334,11 +327,7 @@ def _known(chunk: pl.DataFrame, before: int) -> pl.DataFrame:
         (pl.col("local") - pl.duration(minutes=ZONE_MINUTES)).alias("timestamp"),
         "status",
         "bytes",
-        *(
-            part.cast(pl.Binary).alias(name)
-            for name, part in zip(TEXTS[:3], request_parts(pl.col("request")), strict=True)
-        ),
-        pl.col("referer", "user_agent").cast(pl.Binary),
+        pl.col(TEXTS).cast(pl.Binary),
     )
     rest = known.filter(odd)
     exact = (
@@ -355,7 +344,7 @@ def _known(chunk: pl.DataFrame, before: int) -> pl.DataFrame:
         "timestamp",
         "status",
         "bytes",
-        pl.when(is_entry).then(hash_of_texts(*map(pl.col, TEXTS))).alias("text_hash"),
+        pl.when(is_entry).then(hash_of_texts()).alias("text_hash"),
     )
 
 

@@ -21,18 +21,14 @@ from pipeline_assets_benchmarks.contestants import GOACCESS_REPORT, ROWS, Contes
 from pipeline_assets_benchmarks.corpus import (
     INVALID_DATE,
     MALFORMED_KINDS,
-    TEXTS,
     Corpus,
     hash_of,
     hash_of_texts,
-    request_parts,
 )
 from pipeline_assets_benchmarks.whole_way import UNIT_DAY
 
 _FACTS: Final = ["remote_host", "timestamp", "status", "bytes"]
 _TEXT: Final = "text_hash"
-# What stands for a null; `-` for the others.
-_WRITTEN: Final = {"target": "", "protocol": ""}
 
 
 @dataclass(frozen=True)
@@ -76,11 +72,10 @@ def _by_line(truth: pl.LazyFrame, folder: Path, entries: int, malformed: int) ->
     """Rows that know their line, as bronze has them."""
     parts = folder / "bronze" / "daily" / UNIT_DAY
     rows = pl.scan_parquet(parts / "requests-*.parquet")
-    texts = (*request_parts(pl.col("request")), pl.col("referer"), pl.col("user_agent"))
     found = rows.select(
         "line_number",
         *_facts(),
-        hash_of_texts(*(text.fill_null("-").cast(pl.Binary) for text in texts)).alias(_TEXT),
+        hash_of_texts().alias(_TEXT),
         # Where the columns can't hold all bytes of the line, the line itself is kept beside them.
         hash_of(pl.col("raw")).alias("raw_hash"),
         pl.col("raw").is_not_null().alias("has_raw"),
@@ -113,13 +108,7 @@ def _kept(truth: pl.LazyFrame, parts: Path) -> int:
 
 def _by_content(truth: pl.LazyFrame, rows: pl.LazyFrame, entries: int, malformed: int) -> Outcome:
     """Rows that are compared by what they say, since they don't know their line."""
-    # Only a request that was `-` has a method of null.
-    texts = (pl.col(name).fill_null(_WRITTEN.get(name, "-").encode()) for name in TEXTS)
-    found = (
-        rows.with_columns(pl.col(TEXTS).cast(pl.Binary))
-        .select(*_facts(), hash_of_texts(*texts).alias(_TEXT))
-        .collect()
-    )
+    found = rows.select(*_facts(), hash_of_texts().alias(_TEXT)).collect()
     valid = truth.filter(~_is_malformed()).select(*_FACTS, _TEXT)
     exact, rest, missing = _matched(found, valid.collect(), [*_FACTS, _TEXT])
     altered, rest, missing = _matched(rest, missing, _FACTS)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline_assets.kernel.words import Places
 
 # GoAccess 1.7's `static-file` (goaccess.conf), and what has become common on the web since.
-_STATIC_FILE: Final = (
+STATIC_FILE: Final = (
     r"(?i)\.(?:css|js|jpg|png|gif|ico|jpeg|pdf|csv|mpeg|mpg|swf|woff|woff2|xls|xlsx|doc|docx|ppt|pptx|txt|zip"
     r"|ogg|mp3|mp4|exe|iso|gz|rar|svg|bmp|tar|tgz|tiff|tif|ttf|flv|dmg|xz|zst"
     r"|webp|avif|webm|eot|otf|map|wasm|mjs)$"
@@ -107,7 +107,7 @@ def _agents(texts: pl.Series) -> pl.DataFrame:
 
 
 def _path_kinds(texts: pl.Series) -> pl.DataFrame:
-    is_static = pl.col("path").str.contains(_STATIC_FILE)
+    is_static = pl.col("path").str.contains(STATIC_FILE)
     kind = pl.when(is_static).then(pl.lit("static")).otherwise(pl.lit("page"))
     return pl.DataFrame({"path": texts}).select(path_kind=kind)
 

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Never
 
+import duckdb
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
@@ -423,7 +424,6 @@ def test_every_engine_reads_what_it_wrote(
     assert pl.read_parquet(part).sort("line_number").equals(rows, null_equal=True)
     told = rows.to_arrow(compat_level=pl.CompatLevel.oldest()).to_pylist()
     assert pq.read_table(part).sort_by("line_number").to_pylist() == told
-    duckdb = pytest.importorskip("duckdb")
     connection = duckdb.connect()
     connection.execute("SET timezone = 'UTC'")
     found = pl.DataFrame(connection.sql(f"FROM '{part}' ORDER BY line_number").to_arrow_table())

@@ -334,8 +334,8 @@ class Settings(DatabricksSettings):
         _ = self.event_queue_address  # checks both
         if self.azure is None and (found := _NO_DELTA_TABLES.search(str(self.root))):
             raise ValueError(
-                f"the storage folder {str(self.root)!r} has {found.group()!r} in its path, and can't hold Delta"
-                " tables; set PIPELINE_STORAGE to another"
+                f"the storage folder {str(self.root)!r} can't hold Delta tables, for its path has"
+                f" {found.group()!r} in it; set PIPELINE_STORAGE to another"
             )
         return self
 

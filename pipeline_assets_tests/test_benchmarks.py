@@ -146,7 +146,7 @@ def test_sql_says_what_serving_says(tmp_path: Path) -> None:
         said = said.with_columns(pl.selectors.numeric().fill_null(0), pl.selectors.string().fill_null(""))
         wanted = wanted.with_columns(pl.selectors.string().fill_null(""))
         wanted = wanted.with_columns(pl.selectors.datetime().dt.replace_time_zone(None))
-        assert_frame_equal(said.cast(dict(wanted.schema)), wanted, check_row_order=False)
+        assert_frame_equal(said.cast(wanted.schema), wanted, check_row_order=False)
 
 
 def test_a_process_is_measured_by_itself() -> None:

@@ -332,7 +332,7 @@ class Settings(DatabricksSettings):
     @model_validator(mode="after")
     def _access(self) -> Settings:
         _ = self.event_queue_address  # checks both
-        if self.azure is None and (found := _NO_DELTA_TABLES.search(str(self.root))):
+        if self.azure is None and (found := _NO_DELTA_TABLES.search(self.root.as_posix())):
             raise ValueError(
                 f"the storage folder {str(self.root)!r} can't hold Delta tables, for its path has"
                 f" {found.group()!r} in it; set PIPELINE_STORAGE to another"

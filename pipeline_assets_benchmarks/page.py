@@ -211,9 +211,9 @@ _SPEED: Final = """
 before they are committed. Accelerated is the same with the extra `fast`, compiled before; logs below 50 MB
 are not worth its import, and read without it. The engines write those columns of bronze that a line says, the
 request as it is and in its parts (`sql.py`); a row's number, its place and what the columns can't say they
-leave out. The whole way is bronze, silver, gold, all serving tables and the scores. `DuckDB, serving` makes only
-those tables that SQL can express, visits among them, from one `read_csv` (`serving_sql.py`), and nothing that a
-later delivery could be added to. GoAccess reads a smaller log of the same kind.
+leave out. The whole way is bronze, silver, gold, all serving tables and the scores. `DuckDB, serving` makes
+only those tables that SQL can express, visits among them, from one `read_csv` (`serving_sql.py`), and nothing
+that a later delivery could be added to. GoAccess reads a smaller log of the same kind.
 """
 _OUTCOMES: Final = """
 Found by comparing what was written with what the log says. `entries lost` are valid lines without a row, and

@@ -332,6 +332,10 @@ class Settings(DatabricksSettings):
     @model_validator(mode="after")
     def _access(self) -> Settings:
         _ = self.event_queue_address  # checks both
+        return self
+
+    @model_validator(mode="after")
+    def _folder_for_tables(self) -> Settings:
         if self.azure is None and (found := _NO_DELTA_TABLES.search(self.root.as_posix())):
             raise ValueError(
                 f"the storage folder {str(self.root)!r} can't hold Delta tables, for its path has"

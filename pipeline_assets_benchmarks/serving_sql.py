@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Final
 
 from pipeline_assets.kernel.clean import STATIC_FILE
+from pipeline_assets.kernel.visits import GAP_US
 from pipeline_assets_benchmarks.sql import duckdb_parquet, duckdb_rows
 
 _BOT: Final = "bot|crawl|spider|curl|wget|python"
 # The same of a target that may have a query: it takes a fifth less than to cut that off first.
 _STATIC_TARGET: Final = STATIC_FILE.replace(r"\.", r"^[^?#]*\.", 1).replace("$", "(?:[?#]|$)")
-_VISIT_GAP_S: Final = 30 * 60
 _COUNTS: Final = "count(*) AS hits, coalesce(sum(bytes), 0) AS bytes"
 _SUMS: Final = "sum(hits) AS hits, sum(bytes) AS bytes"
 _FAILURES: Final = "count(*) FILTER (status >= 400) AS failures"
@@ -105,7 +105,7 @@ _TABLES: Final = {
                 CASE WHEN NOT regexp_matches(target, '{_STATIC_TARGET}') THEN target END AS page
             FROM rows
         ), marked AS (
-            SELECT *, moment - lag(moment, 1, 0) OVER its_own > {_VISIT_GAP_S} AS begins
+            SELECT *, moment - lag(moment, 1, 0) OVER its_own > {GAP_US // 1_000_000} AS begins
             FROM asked WINDOW its_own AS (PARTITION BY visitor, event_date ORDER BY moment)
         ), numbered AS (
             SELECT *, max(CASE WHEN begins THEN moment END) OVER its_own AS visit

@@ -79,5 +79,10 @@ def _measure(*arguments: str) -> Run:
 
 
 def environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """The environment without the settings of a pipeline that is in use."""
-    return {name: value for name, value in ours.items() if not name.startswith(("PIPELINE_", "AZURE_"))}
+    """The environment without the settings of a pipeline that is in use, and with Python as it is installed.
+
+    Where it is told not to keep what it has compiled, it would compile this checkout for each run, but not
+    what is installed.
+    """
+    settings = ("PIPELINE_", "AZURE_", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in ours.items() if not name.startswith(settings)}

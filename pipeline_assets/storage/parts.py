@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,7 @@ import polars as pl
 from pipeline_assets.kernel.schemas import LAYERS, Table
 from pipeline_assets.storage.behind import Behind
 from pipeline_assets.storage.encoding import Encoder
-from pipeline_assets.storage.footers import schema_of
+from pipeline_assets.storage.footers import rows_by_value, schema_of
 from pipeline_assets.storage.manifests import Layer, Part, layer_folder, new_attempt
 from pipeline_assets.storage.memory import give_back
 from pipeline_assets.storage.quarantine import InvalidRowsError
@@ -25,12 +26,15 @@ from pipeline_assets.storage.units import Unit
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 
 # So many bytes of frames wait, as many as are a row group.
 _FEW_BYTES: Final = 32 << 20
 # Parts of so many bytes, some 40 MB of log, have left much memory behind.
 _MUCH_BYTES: Final = 4 << 20
+# So many footers are asked for at once: each is a request or two.
+_FOOTERS_AT_ONCE: Final = 16
 
 
 @dataclass
@@ -147,12 +151,8 @@ class PartWriter:
             self._create_proved(table, self._next_path(table), encoder)
 
     def _create_proved(self, table: str, path: str, encoder: Encoder) -> None:
-        import pyarrow.parquet as pq
-
         self._create(table, path, encoder)
-        # Whoever encodes has pyarrow already, and it reads a footer in a third of the time that Polars takes.
-        with self.store.open(path) as stream:
-            footer = pq.read_metadata(stream)
+        footer = _footer_of(self.store, path)
         self._check_types(table, path, schema_of(footer))
         held = footer.num_rows
         if held != encoder.rows:
@@ -256,14 +256,43 @@ def row_count(store: Store, paths: Iterable[str]) -> int:
 
 
 def rows_by_file(store: Store, paths: Iterable[str]) -> dict[str, int]:
-    """Rows that the Parquet objects really hold, by landed file."""
+    """Rows that the Parquet objects really hold, by landed file.
+
+    Most row groups are of one file, and their footer says so; only parts with others are read. Raises
+    `InvalidRowsError` where one is no Parquet.
+    """
     listed = list(paths)
     if not listed:
         return {}
-    # Rows of a file stand together, so it is runs that are counted by their names: a third of the time.
-    runs = store.scan_parquet(listed).select(pl.col("source_file").rle()).unnest("source_file")
-    counts = runs.group_by("value").agg(pl.col("len").cast(pl.Int64).sum())
-    return dict(counts.collect(engine="streaming").iter_rows())
+    with ThreadPoolExecutor(min(_FOOTERS_AT_ONCE, len(listed)), "footers") as pool:
+        found = list(pool.map(partial(_rows_by_file, store), listed))
+    counts: Counter[str] = Counter()
+    for each in found:
+        counts.update(each or {})
+    mixed = [path for path, each in zip(listed, found, strict=True) if each is None]
+    if mixed:
+        # Rows of a file stand together, so it is runs that are counted by their names: a third of the time.
+        runs = store.scan_parquet(mixed).select(pl.col("source_file").rle()).unnest("source_file")
+        by_name = runs.group_by("value").agg(pl.col("len").cast(pl.Int64).sum())
+        counts.update(dict(by_name.collect(engine="streaming").iter_rows()))
+    return dict(counts)
+
+
+def _rows_by_file(store: Store, path: str) -> dict[str, int] | None:
+    return rows_by_value(_footer_of(store, path), "source_file")
+
+
+def _footer_of(store: Store, path: str) -> pq.FileMetaData:
+    """What a part says of itself. Raises `InvalidRowsError` where it is no Parquet."""
+    # Whoever encodes has pyarrow already, and it reads a footer in a third of the time that Polars takes.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with store.open(path) as stream:
+        try:
+            return pq.read_metadata(stream)
+        except pa.ArrowInvalid as error:
+            raise InvalidRowsError(f"{path}: {error}") from error
 
 
 def part_paths(layer: Layer, unit: Unit, parts: Iterable[Part]) -> list[str]:

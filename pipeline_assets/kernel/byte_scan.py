@@ -54,8 +54,6 @@ from pipeline_assets.kernel.scan_layout import (
     USER,
 )
 
-# So many texts of a column are in the processor's nearest caches, as a rule, and need not be asked for.
-_NEAR: Final = 1 << 12
 _MASKS: Final = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
 
 
@@ -146,19 +144,20 @@ def _mixed(typing: Any, one: Any, other: Any) -> Any:
 
 
 @_code_for
-def _wanted_soon(typing: Any, base: Any, at: Any) -> Any:
-    """Tell the processor that so many bytes behind an address something is read soon."""
+def _wanted_soon(typing: Any, words: Any, number: Any) -> Any:
+    """Tell the processor that of the words from an address on this one is read soon."""
 
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         byte, short = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, short, short, short])
         fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
-        place = builder.inttoptr(builder.add(*arguments), byte)
+        first = builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
+        place = builder.bitcast(builder.gep(first, [arguments[1]]), byte)
         # To read it, which is worth keeping, as data.
         builder.call(fetch, [place, *(ir.Constant(short, value) for value in (0, 3, 1))])
         return context.get_dummy_value()
 
-    return types.void(types.uint64, types.uint64), code
+    return types.void(types.uint64, types.int64), code
 
 
 def _bits(ask: Callable[[Any, Any], Any]) -> Any:
@@ -300,10 +299,10 @@ def _next_mark(words: Any, at: int) -> Any:
 
 
 @numba.njit(nogil=True)
-def _mark_behind(words: Any, start: int, found: Any, at: int) -> Any:
-    """As `_next_mark`, where `found` are the marks of the 64 bytes from `start` on: most lines begin so."""
+def _mark_from(words: Any, start: int, marks: Any, at: int) -> Any:
+    """As `_next_mark`, given the marks of the 64 bytes from `start` on: most lines have four fields there."""
     if at - start < STEP:
-        left = found >> np.uint64(at - start)
+        left = marks >> np.uint64(at - start)
         if left:
             return at + _lowest(left)
     return _next_mark(words, at)
@@ -631,23 +630,14 @@ def _number_texts(
 ) -> None:
     """Say of a column's texts in so many rows which they are among its different ones, of which some are new.
 
-    Where they are looked for is known for all of them first, so that the processor can fetch it meanwhile,
-    and of a column with many, the texts that are likely the same: else a third of the scan's time goes by
-    with waiting for them, beside a thread that encodes.
+    Where they are looked for is known for all of them first, so that the processor can fetch it meanwhile.
     """
     area = areas[text]
     for row in range(rows):
         if not absent[row]:
             keys[row] = _hash(words, lefts[row], rights[row] - lefts[row], secrets)
-            _wanted_soon(np.uint64(slots.ctypes.data), np.uint64(8 * _first_slot(keys[row], area)))
+            _wanted_soon(slots.ctypes.data, _first_slot(keys[row], area))
     many = counts[text]
-    if many > _NEAR:
-        for row in range(rows):
-            if not absent[row]:
-                likely = np.int64(slots[_first_slot(keys[row], area)] & _LOW_HALF)
-                at = np.int64(bounds[likely - (likely > 0)])
-                _wanted_soon(values, np.uint64(at))
-                _wanted_soon(values, np.uint64(at + STEP - 1))
     for row in range(rows):
         numbered[row] = 0
         if absent[row]:
@@ -687,8 +677,6 @@ def _number_requests(
     has no target, and is looked for in the hash table of `EXTRA`, which numbers nothing else.
     """
     many = counts[REQUEST]
-    for row in range(rows):
-        _wanted_soon(np.uint64(firsts.ctypes.data), np.uint64(8 * np.int64(targets[row])))
     for row in range(rows):
         if no_target[row]:
             numbered[row] = 0
@@ -890,14 +878,14 @@ def _scan(
         if row == most or room < length + SLACK:
             code, done = FULL, line
             break
-        found = _marks(words, np.uint64(start))
-        host = _mark_behind(words, start, found, start)
+        marks = _marks(words, np.uint64(start))
+        host = _mark_from(words, start, marks, start)
         if host == start or _one(words, host) != _BLANK:
             continue
-        identity = _mark_behind(words, start, found, host + 1)
+        identity = _mark_from(words, start, marks, host + 1)
         if identity == host + 1 or _one(words, identity) != _BLANK:
             continue
-        user = _mark_behind(words, start, found, identity + 1)
+        user = _mark_from(words, start, marks, identity + 1)
         if user == identity + 1 or _one(words, user) != _BLANK or user + 45 > end:
             continue
         if _one(words, user + 1) != _BRACKET or _eight(words, user + 28) & _MASKS[3] != _BEFORE_REQUEST:
@@ -919,7 +907,7 @@ def _scan(
             if request_end < 0:
                 continue
         else:
-            method_end = _mark_behind(words, start, found, request)
+            method_end = _mark_from(words, start, marks, request)
             if _one(words, method_end) != _BLANK or method_end == request or method_end > request + 8:
                 continue
             word = _eight(words, request) & _MASKS[method_end - request]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import polars as pl
 
 from pipeline_assets.kernel.coded_rows import CodedRows
-from pipeline_assets.storage.footers import schema_of
+from pipeline_assets.storage.footers import only_value, schema_of
 from pipeline_assets.storage.parts import check_types
 from pipeline_assets.storage.store import Store
 
@@ -95,10 +95,9 @@ def _chosen(metadata: Any, among: Among) -> tuple[list[int], Among]:
             if known is None or not known.has_min_max:
                 left[name] = values
                 continue
-            least, most = known.min, known.max
-            if not any(least <= value <= most for value in values):
+            if not any(known.min <= value <= known.max for value in values):
                 break
-            if least != most or not known.has_null_count or known.null_count:
+            if only_value(group.column(place[name])) is None:
                 left[name] = values
         else:
             groups.append(number)

@@ -1,13 +1,12 @@
 """What the footer of a Parquet part says.
 
-What belongs here: its columns as Polars has them, and what its statistics say of all its rows. What does not:
-the rows (`coded_parts`, `parts`).
+What belongs here: its columns as Polars has them, and what statistics say of all rows of a row group. What
+does not: the rows (`coded_parts`, `parts`).
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -26,15 +25,8 @@ def schema_of(footer: pq.FileMetaData) -> pl.Schema:
     return empty.schema
 
 
-def rows_by_value(footer: pq.FileMetaData, name: str) -> dict[str, int] | None:
-    """How many rows have which text in a column; None where a row group has others beside its smallest."""
-    place = footer.schema.names.index(name)
-    counts: Counter[str] = Counter()
-    for number in range(footer.num_row_groups):
-        group = footer.row_group(number)
-        known = group.column(place).statistics
-        is_told = known is not None and known.has_min_max and known.has_null_count and not known.null_count
-        if not is_told or known.min != known.max:
-            return None
-        counts[known.min] += group.num_rows
-    return dict(counts)
+def only_value(column: pq.ColumnChunkMetaData) -> Any:
+    """The value that all rows of a row group have in a column; None where statistics don't tell of one."""
+    known = column.statistics
+    is_told = known is not None and known.has_min_max and known.has_null_count and not known.null_count
+    return known.min if is_told and known.min == known.max else None

@@ -10,14 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import polars as pl
 
 from pipeline_assets.kernel.schemas import LAYERS, Table
+from pipeline_assets.kernel.words import series
 from pipeline_assets.storage.behind import Behind
 from pipeline_assets.storage.encoding import Encoder
-from pipeline_assets.storage.footers import rows_by_value, schema_of
+from pipeline_assets.storage.footers import only_value, schema_of
 from pipeline_assets.storage.manifests import Layer, Part, layer_folder, new_attempt
 from pipeline_assets.storage.memory import give_back
 from pipeline_assets.storage.quarantine import InvalidRowsError
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 _FEW_BYTES: Final = 32 << 20
 # Parts of so many bytes, some 40 MB of log, have left much memory behind.
 _MUCH_BYTES: Final = 4 << 20
-# So many footers are asked for at once: each is a request or two.
-_FOOTERS_AT_ONCE: Final = 16
+# Of so many parts rows are counted at once: each is a request or two.
+_PARTS_AT_ONCE: Final = 16
 
 
 @dataclass
@@ -152,7 +153,8 @@ class PartWriter:
 
     def _create_proved(self, table: str, path: str, encoder: Encoder) -> None:
         self._create(table, path, encoder)
-        footer = _footer_of(self.store, path)
+        with self.store.open(path) as stream:
+            footer = _opened(stream, path).metadata
         self._check_types(table, path, schema_of(footer))
         held = footer.num_rows
         if held != encoder.rows:
@@ -258,41 +260,45 @@ def row_count(store: Store, paths: Iterable[str]) -> int:
 def rows_by_file(store: Store, paths: Iterable[str]) -> dict[str, int]:
     """Rows that the Parquet objects really hold, by landed file.
 
-    Most row groups are of one file, and their footer says so; only parts with others are read. Raises
-    `InvalidRowsError` where one is no Parquet.
+    Most row groups are of one file, and the footer says so; only names in others are read. Raises
+    `InvalidRowsError` where an object is no Parquet.
     """
     listed = list(paths)
     if not listed:
         return {}
-    with ThreadPoolExecutor(min(_FOOTERS_AT_ONCE, len(listed)), "footers") as pool:
-        found = list(pool.map(partial(_rows_by_file, store), listed))
     counts: Counter[str] = Counter()
-    for each in found:
-        counts.update(each or {})
-    mixed = [path for path, each in zip(listed, found, strict=True) if each is None]
-    if mixed:
-        # Rows of a file stand together, so it is runs that are counted by their names: a third of the time.
-        runs = store.scan_parquet(mixed).select(pl.col("source_file").rle()).unnest("source_file")
-        by_name = runs.group_by("value").agg(pl.col("len").cast(pl.Int64).sum())
-        counts.update(dict(by_name.collect(engine="streaming").iter_rows()))
+    with ThreadPoolExecutor(min(_PARTS_AT_ONCE, len(listed)), "parts") as pool:
+        for found in pool.map(partial(_rows_by_file, store), listed):
+            counts.update(found)
     return dict(counts)
 
 
-def _rows_by_file(store: Store, path: str) -> dict[str, int] | None:
-    return rows_by_value(_footer_of(store, path), "source_file")
+def _rows_by_file(store: Store, path: str) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    with store.open(path) as stream:
+        part = _opened(stream, path)
+        place = part.metadata.schema.names.index("source_file")
+        for number in range(part.num_row_groups):
+            group = part.metadata.row_group(number)
+            only = only_value(group.column(place))
+            if only is not None:
+                counts[only] += group.num_rows
+            else:
+                names = series("", part.read_row_group(number, ["source_file"], use_threads=False).column(0))
+                counts.update(dict(names.value_counts().iter_rows()))
+    return counts
 
 
-def _footer_of(store: Store, path: str) -> pq.FileMetaData:
-    """What a part says of itself. Raises `InvalidRowsError` where it is no Parquet."""
+def _opened(stream: BinaryIO, path: str) -> pq.ParquetFile:
+    """A part. Raises `InvalidRowsError` where it is no Parquet."""
     # Whoever encodes has pyarrow already, and it reads a footer in a third of the time that Polars takes.
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    with store.open(path) as stream:
-        try:
-            return pq.read_metadata(stream)
-        except pa.ArrowInvalid as error:
-            raise InvalidRowsError(f"{path}: {error}") from error
+    try:
+        return pq.ParquetFile(stream)
+    except pa.ArrowInvalid as error:
+        raise InvalidRowsError(f"{path}: {error}") from error
 
 
 def part_paths(layer: Layer, unit: Unit, parts: Iterable[Part]) -> list[str]:

@@ -899,7 +899,9 @@ def _scan(
         # No method begins with a backslash; a dash may be one. Of such lines the expressions would take off
         # what a shipper puts in front: never where the user is a dash.
         is_dash_alone = _eight(words, request) & _MASKS[2] == _DASH_QUOTE
-        is_garbage = is_dash_alone or first in (_BACKSLASH, _QUOTE)
+        method_end = _mark_from(words, start, marks, request)
+        # A quote before the first blank ends a single word, or is escaped, and no method has such.
+        is_garbage = first == _BACKSLASH or _one(words, method_end) == _QUOTE
         if is_garbage:
             if user != identity + 2 or _one(words, identity + 1) != _DASH:
                 continue
@@ -907,7 +909,6 @@ def _scan(
             if request_end < 0:
                 continue
         else:
-            method_end = _mark_from(words, start, marks, request)
             if _one(words, method_end) != _BLANK or method_end == request or method_end > request + 8:
                 continue
             word = _eight(words, request) & _MASKS[method_end - request]

@@ -284,7 +284,7 @@ def _rows_of(memory: _Memory, lease: _Lease, given: Given) -> CombinedRows:
     )
     formats: dict[str, tuple[int, int]] = {}
     for number, name in enumerate(_FORMATS):
-        mine = np.flatnonzero(memory.known[2, :count] == number)
-        if len(mine):
-            formats[name] = (len(mine), int(memory.wide[0, mine[0]]))
+        is_mine = memory.known[2, :count] == number
+        if many := int(np.count_nonzero(is_mine)):
+            formats[name] = (many, int(memory.wide[0, is_mine.argmax()]))
     return CombinedRows(table, _TABLE_BYTES - memory.room + ROW_BYTES * count, formats)

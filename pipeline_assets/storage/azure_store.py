@@ -156,7 +156,7 @@ class AzureStore:
             raise FileNotFoundError(2, "no such blob", path)
         return cast(BinaryIO, io.BufferedReader(_BlobReader(self, entry)))
 
-    def create(self, path: str, data: bytes) -> bool:
+    def create(self, path: str, data: bytes | memoryview) -> bool:
         import obstore
         from obstore.exceptions import AlreadyExistsError
 

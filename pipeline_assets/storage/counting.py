@@ -91,7 +91,7 @@ class CountingStore:
         self._count(reads=1)
         return self._store.open(path)
 
-    def create(self, path: str, data: bytes) -> bool:
+    def create(self, path: str, data: bytes | memoryview) -> bool:
         """As the store."""
         created = self._store.create(path, data)
         self._count(writes=1, bytes_written=len(data) if created else 0)

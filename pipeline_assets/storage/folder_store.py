@@ -71,7 +71,7 @@ class FolderStore:
     def open(self, path: str) -> BinaryIO:
         return self._path(path).open("rb")
 
-    def create(self, path: str, data: bytes) -> bool:
+    def create(self, path: str, data: bytes | memoryview) -> bool:
         final = self._path(path)
         temporary = self._write_aside(final, data)
         try:
@@ -186,7 +186,7 @@ class FolderStore:
                     except OSError:  # deleted while we looked, or a link that leads nowhere
                         continue
 
-    def _write_aside(self, final: Path, data: bytes) -> Path:
+    def _write_aside(self, final: Path, data: bytes | memoryview) -> Path:
         final.parent.mkdir(parents=True, exist_ok=True)
         temporary = _temporary_beside(final)
         temporary.write_bytes(data)

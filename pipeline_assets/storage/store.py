@@ -94,7 +94,7 @@ class Store(Protocol):
     def open(self, path: str) -> BinaryIO:
         """A seekable stream of an object's bytes. Raises `OSError` where it can't be read."""
 
-    def create(self, path: str, data: bytes) -> bool:
+    def create(self, path: str, data: bytes | memoryview) -> bool:
         """Create an object unless it exists; False where it does."""
 
     def swap(self, path: str, data: bytes, expected: str | None) -> str:

@@ -46,7 +46,7 @@ FIELDS = {
         "GET / HTTP/1.1", "POST /a?b=%20 HTTP/2.0", "PROPFIND /é HTTP/1.0", "MKCOL /a HTTP/1.1", "get / HTTP/1.1",
         "GET /a\\ HTTP/1.1", "GET /a\\\\ HTTP/1.1", "GET /a\\x HTTP/1.1", "GET / HTTP/4.2", "GET /a b HTTP/1.1",
         "GET  / HTTP/1.1", "-", "", "GETGETGETGET / HTTP/1.1", "GET / HTTP/1.1\\", "GET /! HTTP/1.1", " / HTTP/1.1",
-        "\\n", "\\x16\\x03", '\\"', "\\", "\\\\", "\\ /a HTTP/1.1", "- /a HTTP/1.1", "-a", "\\\t", "\\é", '\\" 200 1 "-" "-',
+        "\\n", "\\x16\\x03", '\\"', "\\", "\\\\", "\\ /a HTTP/1.1", "- /a HTTP/1.1", "-a", "\\\t", "SSH-2.0-Go", "GET", 'a\\" /', "é", "\\é", '\\" 200 1 "-" "-',
         f"GET /{'a' * 200} HTTP/1.1", f"GET /{'a' * 200} b HTTP/1.1", f"GET /{'a' * 63} HTTP/1.1", f"GET /{'a' * 63} b HTTP/1.1",
     ],
     "status": ["404", "099", "-", "20", "2000", "999"],
@@ -121,6 +121,7 @@ def test_one_field_that_is_unusual(reader: type, chunk: int) -> None:
         (' "https://example.org/" "Mozilla/5.0"', "jo", "GET /a\\x HTTP/1.1"),
         ("", "jo", "GET /a\\x HTTP/1.1"),
         (' "-" "-"', "-", "\\x16"),
+        (' "-" "-"', "-", "GET"),
     ],
 )
 def test_one_place_that_is_unusual(reader: type, tail: str, user: str, request_line: str) -> None:
@@ -166,15 +167,28 @@ def test_what_servers_write_is_read_in_the_quick_way(reader: type) -> None:
         access_line(vhost="example.org "),
         *(
             access_line(request=garbage)
-            for garbage in ("\\x16\\x03", "", "-", "\\n", '\\"', "t3 12.1.2", "- /")
+            for garbage in (
+                "\\x16\\x03",
+                "",
+                "-",
+                "\\n",
+                '\\"',
+                "SSH-2.0-Go",
+                "GET",
+                'é\\" /',
+                "t3 12.1.2",
+                "- /",
+            )
         ),
+        access_line(request="SSH-2.0-Go", tail=""),
+        access_line(user="jo", request="SSH-2.0-Go"),
         access_line(host="<13>a:10.0.0.1", request="-"),
         access_line(user="a:", request="-"),
         access_line(host="<13>a:80", identity="12-c"),
         access_line(host="<13>a:80"),
     ]
     quick = [1, 2, 3, 4, 5, 6, 7]
-    assert taken(reader, joined(lines)) == quick + ([] if reader is CombinedReader else [9, 10, 11, 12, 13])
+    assert taken(reader, joined(lines)) == quick + ([] if reader is CombinedReader else [*range(9, 17), 19])
 
 
 @either_reader

@@ -59,7 +59,7 @@ def test_every_engine_reads_the_rows_that_were_added(
         data = encoder.close()
         wanted = pl.concat(added).sort("line_number")
         assert wanted.height == encoder.rows
-        found = pl.read_parquet(data)
+        found = pl.read_parquet(bytes(data))
         assert found.schema == table.schema
         assert found.sort("line_number").equals(wanted, null_equal=True)
         others = pq.read_table(io.BytesIO(data)).sort_by("line_number").to_pylist()
@@ -77,7 +77,7 @@ def test_a_part_is_full_after_some_row_groups(monkeypatch: pytest.MonkeyPatch) -
     assert not encoder.is_full
     encoder.add(chunk.requests, 10)
     assert encoder.is_full
-    assert pl.read_parquet(encoder.close()).height == encoder.rows == 2
+    assert pl.read_parquet(bytes(encoder.close())).height == encoder.rows == 2
 
 
 @pytest.mark.parametrize("frame_first", [True, False])
@@ -92,7 +92,7 @@ def test_frames_and_tables_make_one_part_whichever_comes_first(
     encoder = Encoder(BRONZE["requests"])
     for each in sorted(rows, key=lambda each: isinstance(each, pl.DataFrame) is not frame_first):
         encoder.add(each, 10)
-    found = pl.read_parquet(encoder.close())
+    found = pl.read_parquet(bytes(encoder.close()))
     assert found.sort("line_number").equals(chunk.requests, null_equal=True)
 
 
@@ -130,7 +130,7 @@ def test_coded_texts_are_stored_as_texts() -> None:
     data = encoder.close()
     wanted = pl.concat([group[1:] for group in groups])
     assert encoder.rows == wanted.height
-    found = pl.read_parquet(data)
+    found = pl.read_parquet(bytes(data))
     assert found.schema == table.schema
     assert found.equals(wanted, null_equal=True)
     file = pq.ParquetFile(io.BytesIO(data))
@@ -176,6 +176,6 @@ def test_numbers_kept_by_their_differences_may_be_any(numbers: list[int | None])
     }
     wanted = pl.DataFrame(columns)
     data = encoding.encoded(GOLD_VISITS, coded(wanted.lazy()).collect())
-    assert pl.read_parquet(data).equals(wanted, null_equal=True)
+    assert pl.read_parquet(bytes(data)).equals(wanted, null_equal=True)
     found = pl.from_arrow(pq.read_table(io.BytesIO(data)))
     assert isinstance(found, pl.DataFrame) and found.equals(wanted, null_equal=True)

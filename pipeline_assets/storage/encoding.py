@@ -50,7 +50,7 @@ _BATCH_ROWS: Final = 1 << 16
 # More than a row group has. Each page has a compressor made for it: six a column, of 20,000 rows as is usual,
 # take a twentieth longer. Long columns still have pages of a megabyte.
 _PAGE_ROWS: Final = 1 << 20
-# Parquet's encoding leaves these as small as they get.
+# zstd makes these hardly smaller than their encoding does.
 _UNCOMPRESSED: Final = frozenset({"bytes", "byte_offset"})
 # By their differences; those of visits, which come by visitor, take a third less than by a dictionary, in a
 # third of the time.

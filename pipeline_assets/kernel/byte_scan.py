@@ -895,13 +895,11 @@ def _scan(
             continue
         request = user + 31
         target, target_end, method, protocol = request, request, 0, 0
-        first = _one(words, request)
-        # No method begins with a backslash; a dash may be one. Of such lines the expressions would take off
-        # what a shipper puts in front: never where the user is a dash.
-        is_dash_alone = _eight(words, request) & _MASKS[2] == _DASH_QUOTE
         method_end = _mark_from(words, start, marks, request)
-        # A quote before the first blank ends a single word, or is escaped, and no method has such.
-        is_garbage = first == _BACKSLASH or _one(words, method_end) == _QUOTE
+        # No method begins with a backslash, and none has a quote: one before the first blank ends a single
+        # word, or is escaped. Of such lines the expressions would take off what a shipper puts in front:
+        # never where the user is a dash.
+        is_garbage = _one(words, request) == _BACKSLASH or _one(words, method_end) == _QUOTE
         if is_garbage:
             if user != identity + 2 or _one(words, identity + 1) != _DASH:
                 continue
@@ -987,7 +985,7 @@ def _scan(
             places[0, text, here], places[1, text, here] = left, right
             if text in (IDENTITY, USER, REFERER, AGENT, EXTRA):
                 absent[text, row] = right - left == 1 and _one(words, left) == _DASH
-        absent[REQUEST, row] = is_dash_alone
+        absent[REQUEST, row] = is_garbage and _eight(words, request) & _MASKS[2] == _DASH_QUOTE
         absent[TARGET, row] = is_garbage
         if form != NGINX_MAIN:
             absent[EXTRA, row] = True
